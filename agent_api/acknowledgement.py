@@ -1,0 +1,33 @@
+"""What a gateway has in force, as `GET /applied` answers it to the operator."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agent_api.meta import ApiModel
+
+APPLIED_PATH = "/applied"
+GATEWAY_CONTROL_PORT = 8085
+MAX_WAIT_SECONDS = 30
+
+
+class AppliedRoute(ApiModel):
+    """What one gateway has in force for one agent."""
+
+    uid: str = Field(description="uid of the AgentRoute, so that a re-created one is told from the old.")
+    serial: int = Field(ge=0, description="Newest serial whose routing Envoy confirmed; 0: none yet.")
+    lease_expired: bool = Field(default=False, description="Whether new conversations go to stable for want of a bump.")
+    error: Annotated[str, Field(max_length=1024)] = Field(
+        default="", description="Why the newest serial is not in force."
+    )
+
+
+class Applied(ApiModel):
+    """Answer to `GET /applied?since=<version>&wait=<seconds>`: at once if the version moved on, else after the wait."""
+
+    instance: str = Field(description="Name of the gateway pod.")
+    version: int = Field(ge=0, description="Rises with every change of this answer; starts anew with the process.")
+    boot: str = Field(description="Random id of the process.")
+    routes: dict[str, AppliedRoute] = Field(default_factory=dict, description="By name of the agent.")

@@ -1,0 +1,1 @@
+"""Types of greylag.dev/v1alpha1. They change only by adding."""
