@@ -1,0 +1,1 @@
+"""Command line of Greylag, also installed as `kubectl-agent`."""
