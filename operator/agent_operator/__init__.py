@@ -1,0 +1,1 @@
+"""The operator: observes AgentDeployments, decides purely, and applies what it decided."""

@@ -1,0 +1,257 @@
+"""Observe: from the store, the gateways and the pods to one frozen snapshot of an agent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent_api.meta import COMMAND_ANNOTATION, COMPONENT_LABEL, REVISION_LABEL
+from agent_api.v1alpha1.agent import AgentDeploymentSpec
+from agent_api.v1alpha1.route import AgentRouteSpec, Role
+from agent_operator.cluster import kinds
+from agent_operator.cluster.acknowledgements import Acknowledgements
+from agent_operator.cluster.instructions import InstructionSources
+from agent_operator.cluster.peers import Peers, gateway_peer, is_ready, runtime_peer
+from agent_operator.cluster.store import Key, Store, version_of
+from agent_operator.core import routing
+from agent_operator.core.commands import parse_command
+from agent_operator.core.decide import SETTLE_SECONDS
+from agent_operator.core.facts import Gateways, RevisionHealth
+from agent_operator.core.names import COMPONENT_GATEWAY
+from agent_operator.core.pods import health_of
+from agent_operator.core.resources.metadata import Manifest
+from agent_operator.core.resources.workload import make_template
+from agent_operator.core.revision import Record, make_document, revision_name
+from agent_operator.core.settings import Installation
+from agent_operator.core.snapshot import Agent, LiveObjects, Problem, Snapshot, StoredRoute
+
+
+class Observer:
+    """Reads everything that one reconcile of an agent rests on."""
+
+    def __init__(
+        self,
+        store: Store,
+        peers: Peers,
+        acknowledgements: Acknowledgements,
+        instructions: InstructionSources,
+        installation: Installation,
+    ) -> None:
+        self._store = store
+        self._peers = peers
+        self._acknowledgements = acknowledgements
+        self._instructions = instructions
+        self._installation = installation
+        self._generations: dict[Key, tuple[int, float]] = {}
+        self._routes: dict[Key, tuple[str, AgentRouteSpec]] = {}
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of an agent that is gone."""
+        self._generations.pop(key, None)
+        self._routes.pop(key, None)
+
+    async def observe(self, key: Key) -> Snapshot | None:
+        """Snapshot of an agent; None if there is no such agent, or it is being deleted."""
+        manifest = self._store.get(kinds.AGENT_DEPLOYMENT, *key)
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            return None
+        agent, problems = self._agent(manifest)
+        route = self._route(agent)
+        target, settling = await self._target(agent, problems)
+        health = await self._health(agent, route)
+        observations, complete = await self._observations(agent, route)
+        return Snapshot(
+            agent=agent,
+            route=route,
+            target=target,
+            live=self._live(agent),
+            health=health,
+            gateways=self._gateways(agent),
+            free_port=self._free_port(agent) if route is None else None,
+            observations=observations,
+            complete=complete,
+            problems=tuple(problems),
+            settling=settling,
+        )
+
+    def _agent(self, manifest: Manifest) -> tuple[Agent, list[Problem]]:
+        metadata = manifest["metadata"]
+        problems: list[Problem] = []
+        try:
+            spec = AgentDeploymentSpec.model_validate(manifest.get("spec", {}), extra="ignore")
+        except ValidationError as error:
+            problems.append(_invalid(error))
+            spec = self._last_valid(manifest)
+        agent = Agent(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata["generation"],
+            spec=spec,
+            command=parse_command(metadata.get("annotations", {}).get(COMMAND_ANNOTATION)),
+            status=manifest.get("status") or {},
+        )
+        return agent, problems
+
+    def wrote_route(self, key: Key, uid: str, spec: AgentRouteSpec) -> None:
+        """Remember the route as this operator wrote it: whatever differs later was edited by hand."""
+        self._routes[key] = (uid, spec)
+
+    def _route(self, agent: Agent) -> StoredRoute | None:
+        key = (agent.namespace, agent.name)
+        manifest = self._store.get(kinds.AGENT_ROUTE, *key)
+        uid, known = self._routes.get(key, ("", None))
+        if manifest is None:
+            return StoredRoute("", known, intact=False) if known is not None and uid == agent.uid else None
+        try:
+            stored = AgentRouteSpec.model_validate(manifest["spec"], extra="ignore")
+        except ValidationError:
+            if known is None:
+                raise
+            stored = known.model_copy(update={"serial": known.serial + 1})
+        route_uid = manifest["metadata"]["uid"]
+        if known is None or uid != agent.uid:
+            self.wrote_route(key, agent.uid, stored)
+            return StoredRoute(route_uid, stored)
+        if stored == known:
+            return StoredRoute(route_uid, stored)
+        restored = known.model_copy(update={"serial": max(known.serial, stored.serial) + 1})
+        return StoredRoute(route_uid, restored, intact=False)
+
+    async def _target(self, agent: Agent, problems: list[Problem]) -> tuple[Record | None, bool]:
+        """The revision that the spec asks for, and whether it may still change within the settling time."""
+        if problems:
+            return None, False
+        behaviour, settling = agent.spec.agent, False
+        instructions = behaviour.instructions
+        if behaviour.instructions_from is not None:
+            reference = behaviour.instructions_from.config_map_key_ref
+            source = await self._instructions.read((agent.namespace, reference.name))
+            instructions = None if source.data is None else source.data.get(reference.key)
+            changed_at = max(source.since, self._changed_at(agent))
+            settling = asyncio.get_running_loop().time() - changed_at < SETTLE_SECONDS
+            if not instructions:
+                what = "does not exist" if source.data is None else f"has no text under key {reference.key!r}"
+                message = f"spec.agent.instructionsFrom: ConfigMap {reference.name} {what}; create it in this namespace"
+                problems.append(Problem("InvalidSpec", "InstructionsMissing", message))
+                return None, settling
+        text = instructions or ""
+        name = revision_name(agent.name, agent.spec, text)
+        document = make_document(agent.name, name, agent.spec, text)
+        return Record(name, document, make_template(agent.name, name, agent.spec, self._installation)), settling
+
+    def _changed_at(self, agent: Agent) -> float:
+        key = (agent.namespace, agent.name)
+        known = self._generations.get(key)
+        if known is None:
+            self._generations[key] = (agent.generation, float("-inf"))
+        elif known[0] != agent.generation:
+            self._generations[key] = (agent.generation, asyncio.get_running_loop().time())
+        return self._generations[key][1]
+
+    def _live(self, agent: Agent) -> LiveObjects:
+        return LiveObjects(
+            records=self._owned(kinds.CONFIG_MAP, agent),
+            deployments=self._owned(kinds.DEPLOYMENT, agent),
+            services=self._owned(kinds.SERVICE, agent),
+            budgets=self._owned(kinds.DISRUPTION_BUDGET, agent),
+        )
+
+    def _owned(self, kind: kinds.Kind, agent: Agent) -> dict[str, Manifest]:
+        """Objects labelled with the agent's name and owned by its very uid."""
+        labelled = self._store.of_agent(kind, agent.namespace, agent.name)
+        return {
+            name: manifest
+            for name, manifest in labelled.items()
+            if any(r.get("uid") == agent.uid for r in manifest["metadata"].get("ownerReferences", ()))
+        }
+
+    def _pods(self, namespace: str, label: str, value: str) -> list[Manifest]:
+        """Pods with a label that ReplicaSets of our own Deployments own: a label alone proves nothing."""
+        return [
+            pod
+            for pod in self._store.in_namespace(kinds.POD, namespace)
+            if pod["metadata"].get("labels", {}).get(label) == value and self._is_ours(pod)
+        ]
+
+    def _is_ours(self, pod: Manifest) -> bool:
+        owner = _controller(pod)
+        replica_set = None if owner is None else self._by_uid(kinds.REPLICA_SET, pod, owner)
+        if replica_set is None:
+            return False
+        owner = _controller(replica_set)
+        return owner is not None and self._by_uid(kinds.DEPLOYMENT, replica_set, owner) is not None
+
+    def _by_uid(self, kind: kinds.Kind, child: Manifest, owner: Manifest) -> Manifest | None:
+        found = self._store.get(kind, child["metadata"]["namespace"], owner["name"])
+        return found if found is not None and found["metadata"]["uid"] == owner["uid"] else None
+
+    async def _health(self, agent: Agent, route: StoredRoute | None) -> dict[str, RevisionHealth]:
+        deployments = self._owned(kinds.DEPLOYMENT, agent)
+        awaited = set() if route is None else {entry.name for entry in route.spec.revisions}
+        health = {}
+        for revision, deployment in deployments.items():
+            pods = self._pods(agent.namespace, REVISION_LABEL, revision)
+            reason = await self._reason(pods) if revision in awaited else ""
+            health[revision] = health_of(deployment, pods, reason)
+        return health
+
+    async def _reason(self, pods: list[Manifest]) -> str:
+        for pod in sorted(pods, key=version_of):
+            peer = runtime_peer(pod)
+            if peer is not None and not is_ready(pod) and not pod["metadata"].get("deletionTimestamp"):
+                reason = await self._peers.not_ready_reason(peer)
+                if reason:
+                    return reason
+        return ""
+
+    def gateway_pods(self, namespace: str) -> list[Manifest]:
+        """Gateway pods of a namespace that our own ReplicaSets own."""
+        return self._pods(namespace, COMPONENT_LABEL, COMPONENT_GATEWAY)
+
+    def _gateways(self, agent: Agent) -> Gateways:
+        ready = [pod for pod in self.gateway_pods(agent.namespace) if is_ready(pod)]
+        names = tuple(sorted(pod["metadata"]["name"] for pod in ready))
+        return Gateways(names, self._acknowledgements.applied(agent.namespace, agent.name))
+
+    async def _observations(self, agent: Agent, route: StoredRoute | None) -> tuple[tuple[Any, ...], bool]:
+        """Observations of every pod that counts for the analysis; complete if every ready one answered."""
+        if route is None or routing.canary_weight(route.spec) == 0:
+            return (), False
+        sides = (routing.name_of(route.spec, Role.STABLE), routing.name_of(route.spec, Role.CANARY))
+        runtime = [pod for side in sides if side for pod in self._pods(agent.namespace, REVISION_LABEL, side)]
+        gateways = self.gateway_pods(agent.namespace)
+        peers = [*filter(None, map(runtime_peer, runtime)), *filter(None, map(gateway_peer, gateways))]
+        answers = await self._peers.observations(peers)
+        needed = {pod["metadata"]["name"] for pod in (*runtime, *gateways) if is_ready(pod)}
+        return tuple(answers.values()), needed <= answers.keys()
+
+    def _free_port(self, agent: Agent) -> int | None:
+        taken = {route["spec"]["port"] for route in self._store.in_namespace(kinds.AGENT_ROUTE, agent.namespace)}
+        ports = range(self._installation.first_port, self._installation.last_port + 1)
+        return next((port for port in ports if port not in taken), None)
+
+    def _last_valid(self, manifest: Manifest) -> AgentDeploymentSpec:
+        """A stand-in for a spec that cannot be read: serve on as it is, with as many pods as it says if it does."""
+        replicas = manifest.get("spec", {}).get("replicas", 1)
+        known = replicas if isinstance(replicas, int) and replicas >= 0 else 1
+        stand_in = {
+            "replicas": known,
+            "agent": {"instructions": "-"},
+            "model": {"name": "-", "baseURL": "http://invalid.example"},
+        }
+        return AgentDeploymentSpec.model_validate(stand_in)
+
+
+def _controller(manifest: Manifest) -> Manifest | None:
+    owners = manifest["metadata"].get("ownerReferences", ())
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
+def _invalid(error: ValidationError) -> Problem:
+    first = error.errors(include_input=False, include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = f"spec.{field}: {first['msg']}; the old revision goes on serving"
+    return Problem("InvalidSpec", "InvalidSpec", message)

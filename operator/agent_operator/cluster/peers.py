@@ -1,0 +1,101 @@
+"""Reads from pods of ours, by IP: observations, and why a pod is not ready. Bounded in size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+from pydantic import ValidationError
+
+from agent_api.acknowledgement import GATEWAY_CONTROL_PORT
+from agent_api.observations import OBSERVATIONS_PATH, Observations
+from agent_api.runtime_document import RUNTIME_PORT
+from agent_operator.core.resources.metadata import Manifest
+
+READ_SECONDS = 2.0
+MAX_BYTES = 4 * 1024 * 1024
+MAX_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A pod that can be asked."""
+
+    name: str
+    address: str
+    port: int
+
+
+def runtime_peer(pod: Manifest) -> Peer | None:
+    """A runtime pod that has an address and is not on its way out for good."""
+    return _peer(pod, RUNTIME_PORT)
+
+
+def gateway_peer(pod: Manifest) -> Peer | None:
+    """A gateway pod that has an address."""
+    return _peer(pod, GATEWAY_CONTROL_PORT)
+
+
+def _peer(pod: Manifest, port: int) -> Peer | None:
+    address = pod.get("status", {}).get("podIP")
+    if not address or pod.get("status", {}).get("phase") != "Running":
+        return None
+    host = f"[{address}]" if ":" in address else address
+    return Peer(pod["metadata"]["name"], host, port)
+
+
+def is_ready(pod: Manifest) -> bool:
+    """Whether a pod is ready and stays."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+
+
+class Peers:
+    """Asks pods over one session; what does not answer in time or sense answers nothing."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def observations(self, peers: Iterable[Peer]) -> dict[str, Observations]:
+        """Observations by pod name; a pod that did not answer is missing."""
+        asked = list(peers)
+        answers = await asyncio.gather(*(self._observations(peer) for peer in asked))
+        return {peer.name: answer for peer, answer in zip(asked, answers, strict=True) if answer is not None}
+
+    async def _observations(self, peer: Peer) -> Observations | None:
+        status, body = await self._get(peer, OBSERVATIONS_PATH)
+        if status != HTTPStatus.OK:
+            return None
+        try:
+            return Observations.model_validate_json(body, extra="ignore")
+        except ValidationError:
+            return None
+
+    async def not_ready_reason(self, peer: Peer) -> str:
+        """What a pod says of why it is not ready; empty if it says nothing."""
+        status, body = await self._get(peer, "/ready")
+        if status != HTTPStatus.SERVICE_UNAVAILABLE:
+            return ""
+        try:
+            problem = json.loads(body)
+        except ValueError:
+            return ""
+        return str(problem.get("detail", ""))[:512] if isinstance(problem, dict) else ""
+
+    async def _get(self, peer: Peer, path: str) -> tuple[int, bytes]:
+        url = f"http://{peer.address}:{peer.port}{path}"
+        timeout = aiohttp.ClientTimeout(total=READ_SECONDS)
+        async with self._slots:
+            try:
+                async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
+                    body = await response.content.read(MAX_BYTES + 1)
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                return 0, b""
+        return (response.status, body) if len(body) <= MAX_BYTES else (0, b"")

@@ -1,0 +1,1 @@
+"""Decisions, hashing and rendering. Pure: no client, no clock, no environment, no logging; time is an argument."""

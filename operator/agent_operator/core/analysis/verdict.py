@@ -1,0 +1,215 @@
+"""The rules that turn evidence into a verdict.
+
+Fail: the weighted average of all metrics' Fail e-values reaches 1/alpha, valid under any dependence.
+Pass: every gating metric proved its own Pass, which needs no correction, and this step raises no doubt.
+Neither: InsufficientData, and Inconclusive once `max_duration_s` is over. No data is never success.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent_api.v1alpha1.status import Verdict
+from agent_operator.core.analysis.betting import Side, has_passed, log_fail, log_pass, log_sum
+from agent_operator.core.analysis.estimate import Estimate, estimate_of, requests_to_go
+from agent_operator.core.analysis.evidence import Evidence, Margin
+
+MIN_CANARY_CONVERSATIONS = 20
+OUTAGE_FACTOR = 3.0
+OUTAGE_FLOOR = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class MetricEvidence:
+    """A configured metric. Weights share out the Fail side's error probability; only their ratio matters."""
+
+    name: str
+    evidence: Evidence
+    margin: Margin
+    gating: bool = True
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricReport:
+    """One metric for people; means and differences are outcomes in [0, 1], None with nothing to show.
+
+    `fail_percent` and `pass_percent` are the evidence in percent of the bar; 100 means it alone would do.
+    `requests_to_go` is "about N more canary requests", None when decided or not foreseeable.
+    """
+
+    name: str
+    verdict: Verdict
+    canary: float | None
+    stable: float | None
+    estimate: Estimate | None
+    canary_requests: int
+    stable_requests: int
+    fail_percent: int
+    pass_percent: int
+    requests_to_go: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict, the metric that caused it or holds it up (None if it is no metric), and why, for people.
+
+    The message of an undecided verdict holds no figures, so that it changes only with the reason.
+    """
+
+    verdict: Verdict
+    cause: str | None
+    message: str
+    metrics: tuple[MetricReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    verdict: Verdict
+    cause: str | None
+    message: str
+
+
+def judge(
+    metrics: Sequence[MetricEvidence],
+    *,
+    step_canary_requests: int,
+    step_canary_conversations: int,
+    min_samples: int,
+    elapsed_s: float,
+    max_duration_s: float,
+    alpha: float,
+) -> Judgement:
+    """Judge the canary as of now; call after every observation.
+
+    A Fail counts from the first look that shows it: evidence may shrink again later. `step_*` count since the
+    step began, `elapsed_s` since its analysis began.
+    """
+    decision = (
+        _failed(metrics, alpha)
+        or _held_up(metrics, step_canary_requests, step_canary_conversations, min_samples, alpha)
+        or _Decision(Verdict.PASS, None, "the canary is not worse than stable by more than the margin")
+    )
+    if decision.verdict is Verdict.INSUFFICIENT_DATA and elapsed_s >= max_duration_s:
+        decision = _Decision(Verdict.INCONCLUSIVE, decision.cause, f"no verdict within maxDuration: {decision.message}")
+    to_min_samples = max(0, min_samples - step_canary_requests)
+    reports = tuple(_report(metric, metrics, decision, to_min_samples, alpha) for metric in metrics)
+    return Judgement(decision.verdict, decision.cause, decision.message, reports)
+
+
+def _failed(metrics: Sequence[MetricEvidence], alpha: float) -> _Decision | None:
+    shares = [_log_fail_share(metric, metrics) for metric in metrics]
+    if not shares or log_sum(shares) < math.log(1.0 / alpha):
+        return None
+    cause = metrics[shares.index(max(shares))]
+    total = cause.evidence.total
+    message = (
+        f"{cause.name}: canary {_percent(total.canary_mean)} of {total.canary_requests} requests, "
+        f"stable {_percent(total.stable_mean)} of {total.stable_requests}: worse by more than the margin"
+    )
+    return _Decision(Verdict.FAIL, cause.name, message)
+
+
+def _held_up(
+    metrics: Sequence[MetricEvidence], requests: int, conversations: int, min_samples: int, alpha: float
+) -> _Decision | None:
+    """The first reason why the canary cannot pass yet."""
+    gating = [metric for metric in metrics if metric.gating]
+    if not gating:
+        return _wait(None, "no gating metric is configured")
+    if requests < max(1, min_samples):
+        return _wait(None, "fewer canary requests in this step than minSamples")
+    needed = max(1, min(MIN_CANARY_CONVERSATIONS, min_samples))
+    if conversations < needed:
+        return _wait(None, f"fewer than {needed} canary conversations in this step")
+    for metric in gating:
+        reason = _doubt(metric, alpha)
+        if reason is not None:
+            return _wait(metric.name, f"{metric.name}: {reason}")
+    return None
+
+
+def _doubt(metric: MetricEvidence, alpha: float) -> str | None:
+    difference = metric.evidence.step_differences.mean
+    if not has_passed(metric.evidence, alpha):
+        return "the evidence does not suffice yet"
+    if difference is None:
+        return "one revision has no requests in this step"
+    if difference > metric.margin.increase:
+        return "the canary is beyond the margin in this step"
+    if _is_stable_off(metric.evidence):
+        return "stable itself is far off its history"
+    return None
+
+
+def _is_stable_off(evidence: Evidence) -> bool:
+    """Whether stable looks like an outage: equality of two broken revisions proves nothing."""
+    if evidence.history_mean is None or evidence.recent_requests <= 0.0:
+        return False
+    recent = evidence.recent_total / evidence.recent_requests
+    return recent > max(OUTAGE_FACTOR * evidence.history_mean, OUTAGE_FLOOR)
+
+
+def _wait(cause: str | None, message: str) -> _Decision:
+    return _Decision(Verdict.INSUFFICIENT_DATA, cause, message)
+
+
+def _report(
+    metric: MetricEvidence,
+    metrics: Sequence[MetricEvidence],
+    decision: _Decision,
+    to_min_samples: int,
+    alpha: float,
+) -> MetricReport:
+    evidence, total, bar = metric.evidence, metric.evidence.total, math.log(1.0 / alpha)
+    verdict = _metric_verdict(metric, decision, alpha)
+    estimate = estimate_of(evidence, metric.margin, alpha)
+    if estimate is not None and verdict not in {Verdict.PASS, Verdict.FAIL}:
+        estimate = estimate.holding(metric.margin.increase)
+    decided = decision.verdict in {Verdict.PASS, Verdict.FAIL}
+    return MetricReport(
+        name=metric.name,
+        verdict=verdict,
+        canary=total.canary_mean,
+        stable=total.stable_mean,
+        estimate=estimate,
+        canary_requests=total.canary_requests,
+        stable_requests=total.stable_requests,
+        fail_percent=_of_bar(_log_fail_share(metric, metrics), bar),
+        pass_percent=_of_bar(evidence.pass_peak if verdict is Verdict.PASS else log_pass(evidence), bar),
+        requests_to_go=None if decided else _forecast(metric, metrics, to_min_samples, bar),
+    )
+
+
+def _metric_verdict(metric: MetricEvidence, decision: _Decision, alpha: float) -> Verdict:
+    if decision.verdict is Verdict.FAIL and decision.cause == metric.name:
+        return Verdict.FAIL
+    if has_passed(metric.evidence, alpha):
+        return Verdict.PASS
+    undecided = decision.verdict in {Verdict.PASS, Verdict.FAIL}
+    return Verdict.INSUFFICIENT_DATA if undecided else decision.verdict
+
+
+def _forecast(metric: MetricEvidence, metrics: Sequence[MetricEvidence], to_min_samples: int, bar: float) -> int | None:
+    """Requests to a Fail if the canary looks worse than the margin, else to a Pass and `minSamples`."""
+    evidence, margin = metric.evidence, metric.margin
+    to_fail = requests_to_go(evidence, margin, _log_fail_share(metric, metrics), bar, Side.FAIL)
+    if to_fail is not None:
+        return to_fail
+    if evidence.pass_peak >= bar:
+        return to_min_samples or None
+    to_pass = requests_to_go(evidence, margin, log_pass(evidence), bar, Side.PASS)
+    return None if to_pass is None else max(to_pass, to_min_samples)
+
+
+def _log_fail_share(metric: MetricEvidence, metrics: Sequence[MetricEvidence]) -> float:
+    """Logarithm of the metric's part of the weighted average."""
+    return log_fail(metric.evidence) + math.log(metric.weight / math.fsum(other.weight for other in metrics))
+
+
+def _of_bar(log_wealth: float, bar: float) -> int:
+    return max(0, min(100, math.floor(100.0 * log_wealth / bar)))
+
+
+def _percent(mean: float | None) -> str:
+    return "-" if mean is None else f"{100.0 * mean:.1f} %"

@@ -1,0 +1,45 @@
+"""The only place that spells conditions; each function says one aspect of an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agent_api.meta import format_time
+
+MAX_MESSAGE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """A condition without its history."""
+
+    type: str
+    status: bool | None
+    reason: str
+    message: str
+
+
+def with_history(
+    aspects: Iterable[Aspect], before: Sequence[Mapping[str, Any]], generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """Conditions as stored: a transition time moves only with the status."""
+    known = {condition["type"]: condition for condition in before}
+    return [_condition(aspect, known.get(aspect.type), generation, now) for aspect in aspects]
+
+
+def _condition(aspect: Aspect, before: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:
+    status = "Unknown" if aspect.status is None else str(aspect.status)
+    since = format_time(now)
+    if before is not None and before["status"] == status:
+        since = before["lastTransitionTime"]
+    return {
+        "type": aspect.type,
+        "status": status,
+        "reason": aspect.reason,
+        "message": aspect.message[:MAX_MESSAGE],
+        "lastTransitionTime": since,
+        "observedGeneration": generation,
+    }

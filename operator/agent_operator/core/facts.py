@@ -1,0 +1,116 @@
+"""Facts that decisions are made from: what the cluster, the gateways and the runtimes said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agent_api.acknowledgement import AppliedRoute
+from agent_api.observations import Observations
+from agent_api.v1alpha1.rollout import Rollout
+from agent_api.v1alpha1.route import AgentRouteSpec
+
+
+class FailureReason(StrEnum):
+    """Why the pods of a revision cannot work, whatever the time."""
+
+    CRASH_LOOP = "CrashLoop"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONFIGURATION_INVALID = "ConfigurationInvalid"
+
+
+@dataclass(frozen=True, slots=True)
+class PodFailure:
+    """A pod that will not come up by waiting."""
+
+    reason: FailureReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionHealth:
+    """What the cluster says of one revision's pods."""
+
+    exists: bool = False
+    wanted: int = 0
+    pods: int = 0
+    ready: int = 0
+    settled: bool = False
+    failure: PodFailure | None = None
+    not_ready_reason: str = ""
+
+    def available(self, replicas: int) -> bool:
+        """Whether as many pods as wanted are ready, and the Deployment's status is not out of date."""
+        return self.exists and self.settled and self.ready >= replicas
+
+
+ABSENT = RevisionHealth()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """The ready gateway pods of a namespace and what each has in force for one agent."""
+
+    ready: tuple[str, ...] = ()
+    applied: Mapping[str, AppliedRoute] = field(default_factory=dict)
+
+    def acknowledged(self, uid: str, serial: int) -> bool:
+        """Whether every ready gateway replica has this serial of this route in force, and there is one."""
+        return bool(self.ready) and all(self._in_force(pod, uid, serial) for pod in self.ready)
+
+    def _in_force(self, pod: str, uid: str, serial: int) -> bool:
+        applied = self.applied.get(pod)
+        return applied is not None and applied.uid == uid and applied.serial >= serial
+
+    def errors(self) -> tuple[str, ...]:
+        """What gateways say is wrong with the route, each once."""
+        return tuple(sorted({f"{pod}: {a.error}" for pod, a in self.applied.items() if a.error and pod in self.ready}))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A verb from the annotation greylag.dev/command."""
+
+    verb: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything that one decision about a rollout rests on."""
+
+    target: str
+    replicas: int
+    suspended: bool
+    paused: bool
+    rollout: Rollout
+    revisions: Mapping[str, RevisionHealth]
+    acknowledged: bool
+    recorded: frozenset[str]
+    command: Command | None = None
+    observations: tuple[Observations, ...] = ()
+    complete: bool = False
+
+    def health(self, revision: str) -> RevisionHealth:
+        """Health of a revision; of one that has no pods, ABSENT."""
+        return self.revisions.get(revision, ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An Event in the making."""
+
+    warning: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What a decision made of the route, what to tell people, and when to look again (seconds; None: on change)."""
+
+    route: AgentRouteSpec
+    notes: tuple[Note, ...] = ()
+    look_again: float | None = None
+    waiting: str = ""

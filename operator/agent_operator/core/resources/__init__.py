@@ -1,0 +1,1 @@
+"""Plain functions that build the Kubernetes objects of an agent."""

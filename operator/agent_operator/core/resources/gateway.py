@@ -1,0 +1,141 @@
+"""Objects of the gateway of one namespace."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from agent_api.acknowledgement import GATEWAY_CONTROL_PORT
+from agent_operator.core.names import GATEWAY, gateway_labels
+from agent_operator.core.resources.metadata import (
+    GRACE_SECONDS,
+    RESTRICTED_CONTAINER,
+    RESTRICTED_POD,
+    Manifest,
+    make_metadata,
+)
+from agent_operator.core.settings import Installation
+
+CONFIG_DIRECTORY = "/etc/greylag-gateway"
+TEMPLATE_KEY = "template.json"
+VERSION_KEY = "version"
+
+
+def make_gateway_template(namespace: str, installation: Installation) -> Manifest:
+    """Pod template of the gateway: Envoy, and the agent that configures it as a native sidecar."""
+    mounts = [{"name": "config", "mountPath": CONFIG_DIRECTORY}]
+    common: Manifest = {
+        "image": installation.gateway_image,
+        "imagePullPolicy": installation.image_pull_policy,
+        "securityContext": RESTRICTED_CONTAINER,
+        "volumeMounts": mounts,
+        "env": [
+            {"name": "GREYLAG_NAMESPACE", "value": namespace},
+            {"name": "GREYLAG_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "GREYLAG_CONFIG_DIR", "value": CONFIG_DIRECTORY},
+        ],
+    }
+    sidecar = {
+        **common,
+        "name": "agent-gateway",
+        "command": ["python", "-m", "agent_gateway"],
+        "restartPolicy": "Always",
+        "ports": [{"name": "control", "containerPort": GATEWAY_CONTROL_PORT, "protocol": "TCP"}],
+        "startupProbe": _probe("/healthz", period=1, failures=120),
+        "livenessProbe": _probe("/healthz", period=10, failures=6),
+        "resources": installation.gateway_resources.get("sidecar", {}),
+    }
+    envoy = {
+        **common,
+        "name": "envoy",
+        "command": ["python", "-m", "agent_gateway", "envoy"],
+        "lifecycle": {"preStop": {"exec": {"command": ["python", "-m", "agent_gateway", "drain"]}}},
+        "readinessProbe": _probe("/ready", period=1, failures=2),
+        "resources": installation.gateway_resources.get("envoy", {}),
+    }
+    return {
+        "metadata": {"labels": gateway_labels()},
+        "spec": {
+            "serviceAccountName": GATEWAY,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "securityContext": RESTRICTED_POD,
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": gateway_labels()},
+                }
+            ],
+            "initContainers": [sidecar],
+            "containers": [envoy],
+            "volumes": [{"name": "config", "emptyDir": {"sizeLimit": "128Mi"}}],
+        },
+    }
+
+
+def _probe(path: str, *, period: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": GATEWAY_CONTROL_PORT},
+        "periodSeconds": period,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+    }
+
+
+def make_gateway_record(namespace: str, installation: Installation) -> Manifest:
+    """ConfigMap that keeps the gateway's template, so that only an explicit chart value rolls gateways."""
+    template = json.dumps(make_gateway_template(namespace, installation), sort_keys=True, separators=(",", ":"))
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": make_metadata(GATEWAY, namespace, gateway_labels()),
+        "data": {VERSION_KEY: installation.gateway_template, TEMPLATE_KEY: template},
+    }
+
+
+def recorded_template(record: dict[str, Any]) -> Manifest:
+    """Pod template that a gateway record keeps."""
+    template: Manifest = json.loads(record["data"][TEMPLATE_KEY])
+    return template
+
+
+def make_gateway_objects(namespace: str, template: Manifest, installation: Installation) -> tuple[Manifest, ...]:
+    """Everything of the gateway but its record, in the order in which it is applied."""
+    metadata = make_metadata(GATEWAY, namespace, gateway_labels())
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": installation.gateway_cluster_role,
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": GATEWAY, "namespace": namespace}],
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": installation.gateway_replicas,
+            "selector": {"matchLabels": gateway_labels()},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "revisionHistoryLimit": 1,
+            "template": template,
+        },
+    }
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata,
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": gateway_labels()},
+        },
+    }
+    return account, binding, deployment, budget

@@ -1,0 +1,62 @@
+"""The immutable ConfigMap that is the record of a revision."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent_api.runtime_document import DOCUMENT_KEY, RuntimeDocument
+from agent_operator.core.names import revision_labels
+from agent_operator.core.resources.metadata import Manifest, make_metadata
+from agent_operator.core.revision import Record
+
+TEMPLATE_KEY = "template.json"
+OVERLAY_KEY = "overlay.json"
+
+
+class RecordUnreadableError(ValueError):
+    """A ConfigMap is not the record of a revision."""
+
+
+def make_record(record: Record, overlay: Manifest, agent: str, namespace: str, owner: Manifest) -> Manifest:
+    """ConfigMap that keeps a revision: document, pod template, and the overlay it began with."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": make_metadata(record.name, namespace, revision_labels(agent, record.name), owner),
+        "immutable": True,
+        "data": {
+            DOCUMENT_KEY: record.document.model_dump_json(by_alias=True),
+            TEMPLATE_KEY: _compact(record.template),
+            OVERLAY_KEY: _compact(overlay),
+        },
+    }
+
+
+def read_record(config_map: dict[str, Any]) -> Record:
+    """Read a revision back from its ConfigMap.
+
+    Raises
+    ------
+    RecordUnreadableError
+        If the content is not what `make_record` writes.
+    """
+    name = config_map["metadata"]["name"]
+    try:
+        data = config_map["data"]
+        document = RuntimeDocument.model_validate_json(data[DOCUMENT_KEY], extra="ignore")
+        return Record(name=name, document=document, template=json.loads(data[TEMPLATE_KEY]))
+    except (KeyError, ValidationError, json.JSONDecodeError) as error:
+        raise RecordUnreadableError(f"ConfigMap {name} is not the record of a revision") from error
+
+
+def read_first_overlay(config_map: dict[str, Any]) -> Manifest:
+    """Overlay that a revision began with."""
+    overlay: Manifest = json.loads(config_map["data"][OVERLAY_KEY])
+    return overlay
+
+
+def _compact(content: Manifest) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,178 @@
+"""Changes of an AgentRoute, each a whole transition: routing and ledger move in one write."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from agent_api.v1alpha1.rollout import Stickiness
+from agent_api.v1alpha1.route import (
+    AgentRouteSpec,
+    AnalysisLedger,
+    Drain,
+    Lease,
+    Rejection,
+    Role,
+    RolloutLedger,
+    RouteRevision,
+)
+
+MAX_DRAINING = 16
+
+
+def find(route: AgentRouteSpec, role: Role) -> RouteRevision | None:
+    """The revision in a role that only one can have (Stable, Canary)."""
+    return next((revision for revision in route.revisions if revision.role is role), None)
+
+
+def name_of(route: AgentRouteSpec, role: Role) -> str | None:
+    """Name of the revision in a role that only one can have."""
+    revision = find(route, role)
+    return None if revision is None else revision.name
+
+
+def canary_weight(route: AgentRouteSpec) -> int:
+    """Percent of new conversations that the canary gets."""
+    canary = find(route, Role.CANARY)
+    return 0 if canary is None else canary.weight
+
+
+def edit_ledger(route: AgentRouteSpec, **changes: object) -> AgentRouteSpec:
+    """Change the ledger alone; gateways have nothing to do."""
+    return route.model_copy(update={"rollout": route.rollout.model_copy(update=changes)})
+
+
+def _routed(
+    route: AgentRouteSpec, revisions: tuple[RouteRevision, ...], ledger: RolloutLedger | None = None, **changes: object
+) -> AgentRouteSpec:
+    """Change what gateways do: the serial rises."""
+    update: dict[str, object] = {"revisions": revisions, "serial": route.serial + 1, **changes}
+    if ledger is not None:
+        update["rollout"] = ledger
+    return route.model_copy(update=update)
+
+
+def _entry(name: str, role: Role, weight: int) -> RouteRevision:
+    return RouteRevision(name=name, service=name, role=role, weight=weight)
+
+
+def first_route(port: int, stable: str, now: datetime) -> AgentRouteSpec:
+    """Route of a new agent: its first revision gets everything, without steps."""
+    ledger = RolloutLedger(progress_at=now, started_at=now)
+    return AgentRouteSpec(serial=1, port=port, epoch=0, revisions=(_entry(stable, Role.STABLE, 100),), rollout=ledger)
+
+
+def replace_first(route: AgentRouteSpec, stable: str, now: datetime) -> AgentRouteSpec:
+    """Put another revision in place of a first one that never became available."""
+    ledger = route.rollout.model_copy(update={"progress_at": now, "progress_ready": 0, "rejected": None})
+    return _routed(route, (_entry(stable, Role.STABLE, 100),), ledger)
+
+
+def set_knobs(route: AgentRouteSpec, *, suspended: bool, stickiness: Stickiness) -> AgentRouteSpec:
+    """Carry live knobs to the gateways; the same route if nothing changed."""
+    if route.suspended is suspended and route.stickiness is stickiness:
+        return route
+    return _routed(route, route.revisions, suspended=suspended, stickiness=stickiness)
+
+
+def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *, promote_full: bool) -> AgentRouteSpec:
+    """Begin a rollout: a new epoch, the canary at weight 0."""
+    others = tuple(revision for revision in route.revisions if revision.name != canary)
+    ledger = route.rollout.model_copy(
+        update={
+            "step_index": 0,
+            "steps_hash": steps_hash,
+            "started_at": now,
+            "step_since": None,
+            "progress_at": now,
+            "progress_ready": 0,
+            "promote_full": promote_full,
+            "draining": tuple(drain for drain in route.rollout.draining if drain.revision != canary),
+            "analysis": None,
+        }
+    )
+    return _routed(route, (*others, _entry(canary, Role.CANARY, 0)), ledger, epoch=route.epoch + 1)
+
+
+def weigh(route: AgentRouteSpec, weight: int, now: datetime) -> AgentRouteSpec:
+    """Give the canary a weight and stable the rest; the lease begins anew, however long the canary was awaited."""
+    weights = {Role.CANARY: weight, Role.STABLE: 100 - weight, Role.DRAINING: 0}
+    revisions = tuple(revision.model_copy(update={"weight": weights[revision.role]}) for revision in route.revisions)
+    ledger = route.rollout.model_copy(update={"step_since": None})
+    return _routed(bump_lease(route, now), revisions, ledger)
+
+
+def next_step(route: AgentRouteSpec, analysis: AnalysisLedger | None, now: datetime) -> AgentRouteSpec:
+    """Go on to the next step, with the analysis as it begins there."""
+    return edit_ledger(route, step_index=route.rollout.step_index + 1, step_since=now, analysis=analysis)
+
+
+def resume_at(route: AgentRouteSpec, step_index: int, steps_hash: str) -> AgentRouteSpec:
+    """Take up edited steps at an index, with the analysis begun anew."""
+    return edit_ledger(route, step_index=step_index, steps_hash=steps_hash, step_since=None, analysis=None)
+
+
+def promote(route: AgentRouteSpec, drain_seconds: float, history_limit: int, now: datetime) -> AgentRouteSpec:
+    """Make the canary stable; the old stable keeps its conversations until it has drained."""
+    canary, stable = name_of(route, Role.CANARY), name_of(route, Role.STABLE)
+    if canary is None or stable is None:
+        raise ValueError("only a route with a stable revision and a canary can be promoted")
+    drains = tuple(drain for drain in route.rollout.draining if drain.revision != canary)
+    if drain_seconds > 0:
+        drains = (*drains, Drain(revision=stable, until=now + timedelta(seconds=drain_seconds)))[-MAX_DRAINING:]
+    ledger = _ended(route.rollout).model_copy(
+        update={
+            "stable_available": True,
+            "draining": drains,
+            "history": (canary, *(name for name in route.rollout.history if name != canary))[: history_limit + 1],
+        }
+    )
+    revisions = (
+        _entry(canary, Role.STABLE, 100),
+        *(_entry(drain.revision, Role.DRAINING, 0) for drain in drains),
+    )
+    return _routed(route, revisions, ledger)
+
+
+def withdraw(route: AgentRouteSpec, rejection: Rejection | None) -> AgentRouteSpec:
+    """Take the canary back at once: its weight and its pins go; a rejection is remembered."""
+    revisions = tuple(
+        revision.model_copy(update={"weight": 100 if revision.role is Role.STABLE else 0})
+        for revision in route.revisions
+        if revision.role is not Role.CANARY
+    )
+    ledger = _ended(route.rollout)
+    if rejection is not None:
+        ledger = ledger.model_copy(update={"rejected": rejection, "last_rollback": rejection, "undo_to": None})
+    return _routed(route, revisions, ledger)
+
+
+def end_drains(route: AgentRouteSpec, now: datetime) -> AgentRouteSpec:
+    """Drop old revisions whose time to drain is over; the same route if there is none."""
+    over = {drain.revision for drain in route.rollout.draining if drain.until <= now}
+    if not over:
+        return route
+    drains = tuple(drain for drain in route.rollout.draining if drain.revision not in over)
+    revisions = tuple(
+        revision for revision in route.revisions if revision.role is not Role.DRAINING or revision.name not in over
+    )
+    return _routed(route, revisions, route.rollout.model_copy(update={"draining": drains}))
+
+
+def bump_lease(route: AgentRouteSpec, now: datetime) -> AgentRouteSpec:
+    """Show gateways that the operator still watches the canary; there is nothing to acknowledge."""
+    lease = Lease(counter=route.lease.counter + 1, bumped_at=now)
+    return route.model_copy(update={"lease": lease})
+
+
+def _ended(ledger: RolloutLedger) -> RolloutLedger:
+    return ledger.model_copy(
+        update={
+            "step_index": 0,
+            "step_since": None,
+            "started_at": None,
+            "progress_at": None,
+            "progress_ready": 0,
+            "promote_full": False,
+            "analysis": None,
+        }
+    )

@@ -1,0 +1,137 @@
+"""One term of leadership: everything that only the leader does, begun whole and ended whole."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import aiohttp
+import structlog
+
+from agent_operator.cluster.acknowledgements import Acknowledgements
+from agent_operator.cluster.api import Api
+from agent_operator.cluster.errors import ApiError
+from agent_operator.cluster.instructions import InstructionSources
+from agent_operator.cluster.kinds import AGENT_DEPLOYMENT, WATCHED
+from agent_operator.cluster.namespace import NamespaceGateway
+from agent_operator.cluster.observer import Observer
+from agent_operator.cluster.peers import Peers
+from agent_operator.cluster.store import Key, Store
+from agent_operator.cluster.writer import Writer
+from agent_operator.handlers.intake import Intake
+from agent_operator.handlers.watching import make_registry, make_settings, watch
+from agent_operator.reconcile import AgentKey, Reconciler, WorkKey
+from agent_operator.settings import Settings
+from agent_operator.telemetry import Telemetry
+from agent_operator.workqueue import WorkQueue
+
+RELIST_RETRY = 2.0
+CHECK_SECONDS = 5.0
+log = structlog.get_logger(__name__)
+
+
+class Term:
+    """A term: built when the lease is won, run until it is lost, and thrown away."""
+
+    def __init__(self, api: Api, session: aiohttp.ClientSession, settings: Settings, telemetry: Telemetry) -> None:
+        self._api = api
+        self._settings = settings
+        self._telemetry = telemetry
+        self._store = Store()
+        self._acknowledgements = Acknowledgements(session, self._ask_agent)
+        self._instructions = InstructionSources(api, self._instructions_changed)
+        installation = settings.installation()
+        observer = Observer(self._store, Peers(session), self._acknowledgements, self._instructions, installation)
+        writer = Writer(api, self._store, observer.wrote_route)
+        gateway = NamespaceGateway(self._store, writer, observer, self._acknowledgements, installation)
+        reconciler = Reconciler(observer, writer, gateway, telemetry)
+        self._queue: WorkQueue[WorkKey] = WorkQueue(reconciler.reconcile, (ApiError,))
+        reconciler.enqueue = self._queue.add
+        self._intake = Intake(self._store, self._queue.add, settings.namespaces())
+        self._stop = asyncio.Event()
+        self._owner: asyncio.Task[None] | None = None
+
+    async def run(self, lost: asyncio.Task[None]) -> None:
+        """Lead until `lost` is done or the process is asked to end; raises the error that ended it otherwise."""
+        lost.add_done_callback(lambda _task: self._stop.set())
+        registry = make_registry(self._intake, self._begin, self._end)
+        await watch(registry, make_settings(), self._settings.namespaces(), self._stop)
+        if self._owner is not None and self._owner.done() and not self._owner.cancelled():
+            self._owner.result()
+
+    async def _begin(self) -> None:
+        self._owner = asyncio.create_task(self._work(), name="leader's work")
+        self._owner.add_done_callback(lambda _task: self._stop.set())
+
+    async def _end(self) -> None:
+        if self._owner is not None:
+            self._owner.cancel()
+            await asyncio.gather(self._owner, return_exceptions=True)
+        self._queue.close()
+        await self._acknowledgements.close()
+        await self._instructions.close()
+
+    async def _work(self) -> None:
+        """Own every background task of the term: the death of one ends the term with its error."""
+        await self._relist_until_done()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.run(self._settings.workers), name="queue")
+            group.create_task(self._resync(), name="resync")
+            group.create_task(self._check(), name="check")
+
+    async def _relist_until_done(self) -> None:
+        while True:
+            try:
+                await self._relist()
+            except ApiError as error:
+                log.warning("listing failed", error=str(error))
+                await asyncio.sleep(RELIST_RETRY)
+            else:
+                self._intake.enqueue_all()
+                return
+
+    async def _relist(self) -> None:
+        """List everything: closes the gap that a watch leaves when it misses a deletion."""
+        namespaces: list[str | None] = [*sorted(self._settings.namespaces())] or [None]
+        for kind in WATCHED:
+            manifests, newest = [], 0
+            for namespace in namespaces:
+                items, version = await self._api.list(kind, namespace)
+                manifests += items
+                newest = max(newest, int(version))
+            self._store.replace_all(kind, manifests, newest)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            await self._relist_until_done()
+            self._instructions.keep(self._wanted_instructions())
+
+    def _wanted_instructions(self) -> set[Key]:
+        return {key for key, _agent in self._readers()}
+
+    def _readers(self) -> list[tuple[Key, Key]]:
+        """ConfigMaps that agents read instructions from, each with its agent."""
+        readers = []
+        for agent in self._store.all(AGENT_DEPLOYMENT):
+            source = agent.get("spec", {}).get("agent", {}).get("instructionsFrom", {}).get("configMapKeyRef", {})
+            if "name" in source:
+                namespace, name = agent["metadata"]["namespace"], agent["metadata"]["name"]
+                readers.append(((namespace, source["name"]), (namespace, name)))
+        return readers
+
+    def _instructions_changed(self, source: Key) -> None:
+        for read, agent in self._readers():
+            if read == source:
+                self._ask_agent(agent)
+
+    def _ask_agent(self, agent: Key) -> None:
+        self._queue.add(AgentKey(*agent))
+
+    async def _check(self) -> None:
+        """Notice the death of polls and watches, and show the queue."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            self._acknowledgements.check()
+            self._instructions.check()
+            self._telemetry.queue_depth.set(self._queue.depth())

@@ -1,0 +1,111 @@
+"""Reconcile in five verbs: observe, decide, plan, apply, report. Level-triggered; safe to stop between any two."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from agent_operator.cluster.errors import RefusedError
+from agent_operator.cluster.namespace import NamespaceGateway
+from agent_operator.cluster.observer import Observer
+from agent_operator.cluster.store import Key
+from agent_operator.cluster.writer import NameTakenError, Writer
+from agent_operator.core.decide import decide
+from agent_operator.core.plan import placement_problem, plan
+from agent_operator.core.snapshot import Decision, Problem, Snapshot
+from agent_operator.core.status import make_status
+from agent_operator.telemetry import Telemetry
+
+LOOK_AT_PROBLEM = 15.0
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentKey:
+    """One AgentDeployment."""
+
+    namespace: str
+    name: str
+
+    @property
+    def pair(self) -> Key:
+        """Namespace and name."""
+        return self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceKey:
+    """What agents of one namespace share."""
+
+    namespace: str
+
+
+WorkKey = AgentKey | NamespaceKey
+
+
+class Reconciler:
+    """Brings one key to what is wanted, a step at a time."""
+
+    def __init__(self, observer: Observer, writer: Writer, gateway: NamespaceGateway, telemetry: Telemetry) -> None:
+        self._observer = observer
+        self._writer = writer
+        self._gateway = gateway
+        self._telemetry = telemetry
+        self._numbers = itertools.count()
+        self.enqueue: Callable[[WorkKey], None] = lambda _key: None
+
+    async def reconcile(self, key: WorkKey) -> float | None:
+        """Work on a key; returns seconds after which to come again, or None.
+
+        Raises
+        ------
+        ApiError
+            If the API server did not do what was asked; try again with backoff.
+        """
+        with self._telemetry.reconcile(type(key).__name__):
+            if isinstance(key, NamespaceKey):
+                return await self._gateway.reconcile(key.namespace)
+            return await self._agent(key)
+
+    async def _agent(self, key: AgentKey) -> float | None:
+        snapshot = await self._observer.observe(key.pair)
+        if snapshot is None:
+            self._observer.forget(key.pair)
+            self._telemetry.forget(key.pair)
+            self.enqueue(NamespaceKey(key.namespace))
+            return None
+        now = datetime.now(UTC)
+        decision = decide(snapshot, now)
+        problems = await self._apply(snapshot, decision)
+        await self._tell(snapshot, decision, now)
+        if decision.look_again == 0 and not problems:
+            return 0
+        everything = (*decision.problems, *placement_problem(snapshot, decision), *problems)
+        everything = (*everything, *self._gateway.problems(key.namespace))
+        status = make_status(snapshot, decision, everything, now)
+        await self._writer.report(snapshot.agent, status)
+        self._telemetry.observe(key.pair, status)
+        return LOOK_AT_PROBLEM if problems and not decision.look_again else decision.look_again
+
+    async def _apply(self, snapshot: Snapshot, decision: Decision) -> tuple[Problem, ...]:
+        """Carry out the plan; what a person must mend stops it and becomes a condition, the rest is raised."""
+        try:
+            for action in plan(snapshot, decision):
+                await self._writer.perform(action, snapshot.agent)
+        except NameTakenError as taken:
+            return (taken.problem,)
+        except RefusedError as refused:
+            return (Problem("ApplyRefused", "ApplyRefused", f"the API server refuses an object: {refused}"),)
+        return ()
+
+    async def _tell(self, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
+        agent = snapshot.agent
+        for note in decision.notes:
+            log.info(note.reason, namespace=agent.namespace, agent=agent.name, message=note.message)
+            self._telemetry.count(note.reason)
+            suffix = f"{int(now.timestamp() * 1000):x}{next(self._numbers):04x}"
+            await self._writer.announce(agent, note, now, suffix)
