@@ -1,0 +1,1 @@
+"""The service that runs one revision of an agent."""

@@ -1,0 +1,174 @@
+"""Counts the outcome of runs in slots of the time they started, for the verdict. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent_api.observations import (
+    MAX_FAILED_CONVERSATIONS,
+    RETAINED_SECONDS,
+    Observations,
+    Outcome,
+    Slot,
+    conversation_hash,
+    latency_bucket,
+    slot_start,
+)
+
+if TYPE_CHECKING:
+    from agent_runtime.core.conversations import Turn
+
+MAX_EPOCHS_PER_SLOT = 16
+MAX_REMEMBERED_FAILURES = 16_384
+
+
+@dataclass(slots=True)
+class _Tally:
+    requests: int = 0
+    failures: int = 0
+    conversations: int = 0
+    latency: dict[int, int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Running:
+    begun: float
+    slot: int
+    turn: Turn | None = None
+
+
+class Ledger:
+    """What one process has counted for its revision.
+
+    A slot before `settled_until` never changes again: time that goes backwards is held, and a run that is older than
+    `overdue_after` seconds is booked as an error then, whatever becomes of it.
+    """
+
+    def __init__(self, instance: str, revision: str, since: float, overdue_after: float) -> None:
+        self._instance = instance
+        self._revision = revision
+        self._since = math.ceil(since)
+        self._overdue_after = overdue_after
+        self._now = since
+        self._settled_until = slot_start(since)
+        self._last_ticket = 0
+        self._running: dict[int, _Running] = {}
+        self._overdue: set[int] = set()
+        self._slots: OrderedDict[int, dict[int, _Tally]] = OrderedDict()
+        self._failed: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def in_flight(self) -> int:
+        """Runs that have begun and not ended."""
+        return len(self._running) + len(self._overdue)
+
+    def begin(self, now: float) -> int:
+        """Note that a run starts; returns the ticket to end it with."""
+        self._advance(now)
+        self._last_ticket += 1
+        self._running[self._last_ticket] = _Running(self._now, slot_start(self._now))
+        return self._last_ticket
+
+    def identify(self, ticket: int, turn: Turn) -> None:
+        """Say whose turn a running run is, once its body was read; a run nobody identified counts as nothing."""
+        if ticket in self._running:
+            self._running[ticket].turn = turn
+
+    def end(self, ticket: int, outcome: Outcome, now: float) -> None:
+        """Book a run's outcome, unless it was booked as overdue before.
+
+        Raises
+        ------
+        KeyError
+            If the run has ended before.
+        """
+        self._advance(now)
+        if ticket in self._overdue:
+            self._overdue.remove(ticket)
+            return
+        self._book(self._running.pop(ticket), outcome, self._now)
+
+    def observations(self, now: float) -> Observations:
+        """Everything counted up to now."""
+        self._advance(now)
+        return Observations(
+            instance=self._instance,
+            since=self._since,
+            settled_until=self._settled_until,
+            in_flight=self.in_flight,
+            slots=tuple(
+                self._published(start, epoch, tally)
+                for start, tallies in sorted(self._slots.items())
+                for epoch, tally in sorted(tallies.items())
+            ),
+        )
+
+    def _advance(self, now: float) -> None:
+        self._now = max(self._now, now)
+        # Runs are kept in the order of their start, so the first is the oldest.
+        while self._running:
+            ticket, oldest = next(iter(self._running.items()))
+            if self._now - oldest.begun < self._overdue_after:
+                break
+            del self._running[ticket]
+            self._overdue.add(ticket)
+            self._book(oldest, Outcome.ERROR, oldest.begun + self._overdue_after)
+        oldest_slot = next((run.slot for run in self._running.values()), slot_start(self._now))
+        settled_until = min(oldest_slot, slot_start(self._now))
+        if settled_until > self._settled_until:
+            self._settled_until = settled_until
+            self._forget()
+
+    def _forget(self) -> None:
+        # Counted from the settled time, or the runs of a one-hour agent were dropped before anybody may read them.
+        horizon = self._settled_until - RETAINED_SECONDS
+        for start in [start for start in self._slots if start < horizon]:
+            del self._slots[start]
+
+    def _book(self, run: _Running, outcome: Outcome, ended: float) -> None:
+        if outcome is Outcome.EXCLUDED or run.turn is None:
+            return
+        identity = conversation_hash(str(run.turn.conversation))
+        if identity in self._failed:
+            return
+        tally = self._tally(run.slot, run.turn.conversation.epoch)
+        if outcome is Outcome.ERROR:
+            self._remember_failure(identity)
+        if tally is None:
+            return
+        tally.requests += 1
+        tally.conversations += run.turn.first
+        bucket = latency_bucket(ended - run.begun)
+        tally.latency[bucket] = tally.latency.get(bucket, 0) + 1
+        if outcome is Outcome.ERROR:
+            tally.failures += 1
+            if len(tally.failed) < MAX_FAILED_CONVERSATIONS:
+                tally.failed.append(identity)
+
+    def _tally(self, start: int, epoch: int) -> _Tally | None:
+        # Callers can forge epochs: a slot holds a bounded number of them, and runs of further ones are not counted.
+        tallies = self._slots.setdefault(start, {})
+        if epoch not in tallies and len(tallies) >= MAX_EPOCHS_PER_SLOT:
+            return None
+        return tallies.setdefault(epoch, _Tally())
+
+    def _remember_failure(self, identity: str) -> None:
+        self._failed[identity] = None
+        if len(self._failed) > MAX_REMEMBERED_FAILURES:
+            self._failed.popitem(last=False)
+
+    def _published(self, start: int, epoch: int, tally: _Tally) -> Slot:
+        return Slot(
+            revision=self._revision,
+            epoch=epoch,
+            start=start,
+            requests=tally.requests,
+            failures=tally.failures,
+            conversations=tally.conversations,
+            latency=dict(tally.latency),
+            failed_conversations=tuple(tally.failed),
+        )

@@ -1,0 +1,82 @@
+"""What can go wrong with one model call, and whether asking the same endpoint again may help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class FaultKind(StrEnum):
+    """Cause of a failed model call; the values are label values of a metric."""
+
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    CONNECTION = "connection"
+    FIRST_TOKEN_TIMEOUT = "first_token_timeout"  # noqa: S105 - not a password
+    IDLE_TIMEOUT = "idle_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
+    CUT = "cut"
+    MALFORMED = "malformed"
+    REFUSED = "refused"
+    CREDENTIAL = "credential"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same endpoint may answer the same call later."""
+        return self not in (FaultKind.REFUSED, FaultKind.CREDENTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One failed call; holds nothing of the provider's text, which may quote a key."""
+
+    kind: FaultKind
+    status: int | None = None
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        """Write the fault as an operator of the agent should read it."""
+        cause = self.kind.replace("_", " ")
+        return cause if self.status is None else f"{cause} (status {self.status})"
+
+
+_RETRYABLE_CLIENT_ERRORS = {408: FaultKind.UNAVAILABLE, 409: FaultKind.UNAVAILABLE, 429: FaultKind.RATE_LIMITED}
+_FIRST_SERVER_ERROR = 500
+
+
+def fault_of_status(status: int, headers: Mapping[str, str], now: float) -> Fault:
+    """Classify an answer that is not a success; `now` is Unix time, for a Retry-After that is a date."""
+    kind = _RETRYABLE_CLIENT_ERRORS.get(status)
+    if kind is None:
+        kind = FaultKind.UNAVAILABLE if status >= _FIRST_SERVER_ERROR else FaultKind.REFUSED
+    return Fault(kind, status, retry_after_seconds(headers, now))
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that the provider asks to wait (retry-after-ms; Retry-After as seconds or date); None if it is silent."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after")
+    number = _number(text)
+    if number is not None or text is None:
+        return number
+    try:
+        moment = parsedate_to_datetime(text)
+        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and 0 <= number < float("inf") else None

@@ -1,0 +1,75 @@
+"""Problem documents (RFC 9457): how every refusal and failure is told to the caller."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:greylag:problem:"
+
+
+class ProblemType(StrEnum):
+    """Stable names of problems; callers may branch on `urn:greylag:problem:<name>`."""
+
+    INVALID_REQUEST = "invalid-request"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
+    REQUEST_TOO_LARGE = "request-too-large"
+    REQUEST_TIMEOUT = "request-timeout"
+    NOT_FOUND = "not-found"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
+    HTTP_ERROR = "http-error"
+    NOT_READY = "not-ready"
+    MODEL_UNAVAILABLE = "model-unavailable"
+    DEADLINE_EXCEEDED = "deadline-exceeded"
+    INTERNAL = "internal"
+
+    @property
+    def summary(self) -> str:
+        """Summary that is the same for every occurrence."""
+        return self.replace("-", " ").capitalize()
+
+
+class Problem(Exception):
+    """A refusal or failure on its way to the caller; `members` are further members of the document."""
+
+    def __init__(
+        self,
+        type_: ProblemType,
+        status: HTTPStatus,
+        detail: str,
+        members: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.type = type_
+        self.status = status
+        self.detail = detail
+        self._members = dict(members or {})
+        self._headers = dict(headers or {})
+
+    def response(self, **members: str) -> Response:
+        """Answer that carries the problem, with further members such as the request id."""
+        document = {
+            "type": TYPE_PREFIX + self.type,
+            "title": self.type.summary,
+            "status": self.status.value,
+            "detail": self.detail,
+            **self._members,
+            **members,
+        }
+        return Response(json.dumps(document), self.status, self._headers, PROBLEM_MEDIA_TYPE)
+
+
+def internal_problem() -> Problem:
+    """What the caller learns of a fault of ours: nothing but that it is logged."""
+    return Problem(
+        ProblemType.INTERNAL, HTTPStatus.INTERNAL_SERVER_ERROR, "The run failed unexpectedly; the log has the cause."
+    )

@@ -1,0 +1,1 @@
+"""Model calls: one small protocol, and each concern a client that wraps another."""

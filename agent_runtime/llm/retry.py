@@ -1,0 +1,73 @@
+"""Tries one endpoint again: the only owner of retries."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from agent_runtime.core.retry import GiveUp, decide_retry
+from agent_runtime.llm.client import EndpointFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent_api.runtime_document import RetryDocument
+    from agent_runtime.llm.client import ModelAnswer, ModelClient, ModelRequest
+
+SUCCEEDED = "ok"
+CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """One call to an endpoint; `result` is SUCCEEDED, CANCELLED or the kind of fault."""
+
+    model: str
+    result: str
+
+
+class AttemptHook(Protocol):
+    """Is told of every call that ended."""
+
+    def __call__(self, attempt: AttemptEnded, /) -> None:
+        """Note the attempt."""
+
+
+class RetryingClient:
+    """Repeats calls to one endpoint as its retry policy says."""
+
+    def __init__(
+        self, model: str, client: ModelClient, policy: RetryDocument, hook: AttemptHook, chance: Callable[[], float]
+    ) -> None:
+        self._model = model
+        self._client = client
+        self._policy = policy
+        self._hook = hook
+        self._chance = chance
+
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        """Answer the request; raises EndpointFailed with the last fault."""
+        attempt = 1
+        while True:
+            try:
+                return replace(await self._attempt(request), attempts=attempt)
+            except EndpointFailed as failure:
+                remaining = request.deadline - asyncio.get_running_loop().time()
+                decision = decide_retry(failure.fault, attempt, self._policy, remaining, self._chance())
+                if isinstance(decision, GiveUp):
+                    raise EndpointFailed(self._model, failure.fault, attempt) from None
+            await asyncio.sleep(decision.delay)
+            attempt += 1
+
+    async def _attempt(self, request: ModelRequest) -> ModelAnswer:
+        try:
+            answer = await self._client.complete(request)
+        except EndpointFailed as failure:
+            self._hook(AttemptEnded(self._model, failure.fault.kind))
+            raise
+        except asyncio.CancelledError:
+            self._hook(AttemptEnded(self._model, CANCELLED))
+            raise
+        self._hook(AttemptEnded(self._model, SUCCEEDED))
+        return answer

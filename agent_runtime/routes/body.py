@@ -1,0 +1,104 @@
+"""Reads the body of a run and says what is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from agent_runtime.errors import Problem, ProblemType
+from agent_runtime.routes.wire import RunRequest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+    from starlette.requests import Request
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_DISCARDED_BYTES = 8 * MAX_BODY_BYTES
+"""How much of a body that is too large is read to its end: a client reset in mid-body would not see the answer."""
+
+BODY_SECONDS = 30.0
+_MAX_REPORTED_ERRORS = 10
+_MAX_FIELD_CHARACTERS = 100
+
+
+async def read_run_request(request: Request) -> RunRequest:
+    """Request in the body.
+
+    Raises
+    ------
+    Problem
+        With the field and what is allowed, if it is not one.
+    starlette.requests.ClientDisconnect
+        If the client went away before the end of the body.
+    """
+    _check_media_type(request.headers.get("content-type"))
+    body = await _read(request)
+    try:
+        return RunRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _check_media_type(content_type: str | None) -> None:
+    # A missing type is taken as JSON; a wrong one shows that the caller means something else.
+    if content_type is None:
+        return
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
+    if media_type != "application/json" or any(charset not in ("utf-8", "utf8") for charset in charsets):
+        raise Problem(
+            ProblemType.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "The body must be application/json in UTF-8.",
+        )
+
+
+async def _read(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > MAX_DISCARDED_BYTES:
+        raise _too_large()
+    body, length = bytearray(), 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                length += len(part)
+                if length > MAX_DISCARDED_BYTES:
+                    raise _too_large()
+                if length <= MAX_BODY_BYTES:
+                    body += part
+    except TimeoutError:
+        detail = f"The body did not arrive within {BODY_SECONDS:.0f} seconds."
+        raise Problem(ProblemType.REQUEST_TIMEOUT, HTTPStatus.REQUEST_TIMEOUT, detail) from None
+    if length > MAX_BODY_BYTES:
+        raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        ProblemType.REQUEST_TOO_LARGE,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"The body may have at most {MAX_BODY_BYTES} bytes.",
+        # The rest of the body may be unread, and then the connection cannot carry another request.
+        headers={"connection": "close"},
+    )
+
+
+def _invalid(error: ValidationError) -> Problem:
+    details = error.errors(include_input=False, include_url=False, include_context=False)
+    errors = [{"field": _path(item), "message": _message(item)} for item in details[:_MAX_REPORTED_ERRORS]]
+    summary = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
+    return Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, summary, {"errors": errors})
+
+
+def _path(item: ErrorDetails) -> str:
+    return ".".join(map(str, item["loc"]))[:_MAX_FIELD_CHARACTERS]
+
+
+def _message(item: ErrorDetails) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"Unknown field; allowed are {', '.join(RunRequest.model_fields)}"
+    return item["msg"]

@@ -1,0 +1,49 @@
+"""What Kubernetes, Prometheus and the operator ask: liveness, readiness, metrics and observations."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from agent_api.observations import OBSERVATIONS_PATH, Observations
+from agent_runtime.errors import Problem, ProblemType
+
+if TYPE_CHECKING:
+    from agent_runtime.process import ProcessContext
+
+
+def state_router(context: ProcessContext) -> APIRouter:
+    """Routes that show the state of the process."""
+    router = APIRouter()
+
+    @router.get("/health")
+    async def health() -> JSONResponse:
+        """Tell that the process is alive."""
+        return JSONResponse({"status": "alive"})
+
+    @router.get("/ready")
+    async def ready() -> Response:
+        """Tell whether runs should be sent here, and if not, why."""
+        reasons = context.unreadiness()
+        if not reasons:
+            return JSONResponse({"status": "ready", "revision": context.document.revision})
+        detail = "; ".join(reasons)
+        members = {"reasons": reasons}
+        return Problem(ProblemType.NOT_READY, HTTPStatus.SERVICE_UNAVAILABLE, detail, members).response()
+
+    @router.get("/metrics")
+    async def metrics() -> Response:
+        """Metrics for Prometheus."""
+        return Response(context.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get(OBSERVATIONS_PATH, response_model=Observations)
+    async def observations() -> Response:
+        """Counts for the verdict."""
+        counted = context.ledger.observations(context.clock.now())
+        return Response(counted.model_dump_json(by_alias=True), media_type="application/json")
+
+    return router
