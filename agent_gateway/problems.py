@@ -1,0 +1,63 @@
+"""Problem documents (RFC 9457) that Envoy answers by itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from agent_gateway.resources import Resource
+
+PROBLEM_CONTENT_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of refusal; `retry_after` in seconds, 0 for none."""
+
+    slug: str
+    status: int
+    title: str
+    detail: str
+    retry_after: int = 0
+
+    @property
+    def document(self) -> dict[str, str | int]:
+        """The body."""
+        return {"type": problem_type(self.slug), "title": self.title, "status": self.status, "detail": self.detail}
+
+
+def problem_type(slug: str) -> str:
+    """Stable identifier of a kind of problem."""
+    return f"urn:greylag:problem:{slug}"
+
+
+NOT_FOUND = Problem("not-found", 404, "Not found", "The gateway does not serve this path.")
+INVALID_IDENTITY = Problem(
+    "invalid-identity",
+    400,
+    "Invalid conversation or user id",
+    "A conversation_id is 1 to 128 printable ASCII characters without spaces; a user_id has no control characters.",
+)
+NO_REVISION = Problem(
+    "no-revision", 503, "No revision serves", "The agent has no revision yet that serves requests.", retry_after=5
+)
+
+
+def suspended(agent: str) -> Problem:
+    """The refusal of new runs of a suspended agent."""
+    detail = f"The agent {agent} is suspended by its operators (spec.suspend). It takes no new runs until resumed."
+    return Problem("agent-suspended", 503, "Agent suspended", detail, retry_after=60)
+
+
+def direct_response(problem: Problem) -> Resource:
+    """The fields of a route that answers a problem."""
+    headers = {"content-type": PROBLEM_CONTENT_TYPE}
+    if problem.retry_after:
+        headers["retry-after"] = str(problem.retry_after)
+    return {
+        "direct_response": {"status": problem.status, "body": {"inline_string": json.dumps(problem.document)}},
+        "response_headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers.items()
+        ],
+    }

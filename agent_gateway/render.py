@@ -1,0 +1,85 @@
+"""From routes and endpoints to Envoy's resources. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_gateway.endpoints import Endpoint
+from agent_gateway.render_clusters import render_cluster, render_endpoints
+from agent_gateway.render_listener import render_listener
+from agent_gateway.render_routes import render_routes
+from agent_gateway.resources import CLUSTERS_FILE, LISTENERS_FILE, Resource, cluster_name, discovery
+from agent_gateway.routes import Route
+
+_MAX_CONNECTIONS = 20_000
+_ADMIN_ADDRESS = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where Envoy finds files and listens."""
+
+    config_dir: Path
+    address: str
+    admin_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """Everything that Envoy must know for one agent, as discovery responses and resources ready to be written."""
+
+    agent: str
+    listener: Resource
+    routes: Resource
+    clusters: Mapping[str, Resource]
+    endpoints: Mapping[str, Resource]
+
+    @property
+    def listener_name(self) -> str:
+        """Name of the listener resource."""
+        return str(self.listener["name"])
+
+
+def render_agent(
+    route: Route, endpoints: Mapping[str, frozenset[Endpoint]], layout: Layout, *, lease_expired: bool
+) -> AgentConfig:
+    """Configuration of one agent; `endpoints` are those to use, by cluster name, none where missing."""
+    names = [cluster_name(route.name, revision.name) for revision in route.spec.revisions]
+    return AgentConfig(
+        agent=route.name,
+        listener=render_listener(route.name, route.spec.port, layout.address, layout.config_dir),
+        routes=discovery([render_routes(route, lease_expired=lease_expired)]),
+        clusters={name: render_cluster(name, layout.config_dir) for name in names},
+        endpoints={name: render_endpoints(name, endpoints.get(name, frozenset())) for name in names},
+    )
+
+
+def render_bootstrap(layout: Layout) -> Resource:
+    """What Envoy starts with: its admin interface on loopback and the two files to follow."""
+    return {
+        "node": {"id": "greylag-gateway", "cluster": "greylag-gateway"},
+        "admin": {"address": {"socket_address": {"address": _ADMIN_ADDRESS, "port_value": layout.admin_port}}},
+        "dynamic_resources": {
+            "lds_config": _follow(layout.config_dir / LISTENERS_FILE),
+            "cds_config": _follow(layout.config_dir / CLUSTERS_FILE),
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections"
+                        ".v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": _MAX_CONNECTIONS,
+                    },
+                }
+            ]
+        },
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 1000}}]},
+    }
+
+
+def _follow(path: Path) -> Resource:
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}

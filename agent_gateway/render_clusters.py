@@ -1,0 +1,80 @@
+"""Clusters (CDS) and their endpoints (EDS): one cluster per revision, followed by its own file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from agent_gateway.endpoints import Endpoint
+from agent_gateway.resources import CLUSTER_TYPE, ENDPOINTS_TYPE, Resource, discovery, endpoints_file
+
+_MANY = 1_000_000
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_UPSTREAM_IDLE = "30s"
+"""Below the keep-alive of the runtime (75 s), so that Envoy and not the runtime closes an idle connection."""
+
+
+def render_cluster(name: str, config_dir: Path) -> Resource:
+    """Cluster of one revision."""
+    path = str(config_dir / endpoints_file(name))
+    source = {"path_config_source": {"path": path}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+    return {
+        "@type": CLUSTER_TYPE,
+        "name": name,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": source},
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "per_connection_buffer_limit_bytes": 1 << 20,
+        "circuit_breakers": {"thresholds": [_THRESHOLDS]},
+        "outlier_detection": _OUTLIER_DETECTION,
+        "upstream_connection_options": {
+            "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 10, "keepalive_probes": 3}
+        },
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {
+                "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+                "common_http_protocol_options": {"idle_timeout": _UPSTREAM_IDLE},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }
+
+
+_THRESHOLDS: Resource = {
+    "max_connections": _MANY,
+    "max_pending_requests": _MANY,
+    "max_requests": _MANY,
+    "max_retries": _MANY,
+}
+
+_OUTLIER_DETECTION: Resource = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 5,
+    "enforcing_consecutive_local_origin_failure": 100,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+    "interval": "5s",
+    "base_ejection_time": "5s",
+    "max_ejection_percent": 50,
+}
+
+
+def render_endpoints(name: str, endpoints: Iterable[Endpoint]) -> Resource:
+    """Content of the cluster's EDS file."""
+    members = [
+        {"endpoint": {"address": {"socket_address": {"address": e.address, "port_value": e.port}}}}
+        for e in sorted(endpoints)
+    ]
+    assignment = {"@type": ENDPOINTS_TYPE, "cluster_name": name, "endpoints": [{"lb_endpoints": members}]}
+    return discovery([assignment])
+
+
+def read_endpoints(document: Resource) -> frozenset[Endpoint]:
+    """Endpoints of an EDS file, as `render_endpoints` wrote it."""
+    groups: list[dict[str, Any]] = document["resources"][0]["endpoints"]
+    sockets = [m["endpoint"]["address"]["socket_address"] for group in groups for m in group.get("lb_endpoints", ())]
+    return frozenset(Endpoint(socket["address"], int(socket["port_value"])) for socket in sockets)

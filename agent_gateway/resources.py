@@ -1,0 +1,58 @@
+"""Envoy resources as plain data: type URLs, versions by content, file names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+Resource = dict[str, Any]
+
+CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
+ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+ENDPOINTS_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+
+CLUSTERS_FILE = "cds.json"
+LISTENERS_FILE = "lds.json"
+BOOTSTRAP_FILE = "bootstrap.json"
+FAILURES_FILE = "failures.log"
+DRAINING_FILE = "draining"
+
+
+def routes_file(agent: str) -> str:
+    """Name of an agent's RDS file, below the configuration folder."""
+    return f"routes/{agent}.json"
+
+
+def endpoints_file(cluster: str) -> str:
+    """Name of a cluster's EDS file, below the configuration folder."""
+    return f"endpoints/{cluster}.json"
+
+
+def cluster_name(agent: str, revision: str) -> str:
+    """Name of a revision's cluster."""
+    return f"{agent}/{revision}"
+
+
+def revision_of_cluster(cluster: str) -> str:
+    """Name of the revision that a cluster serves."""
+    return cluster.rpartition("/")[2]
+
+
+def listener_name(agent: str, port: int) -> str:
+    """Name of an agent's listener; a new port is a new listener, so that the old one can drain."""
+    return f"{agent}:{port}"
+
+
+def discovery(resources: Iterable[Resource]) -> Resource:
+    """A discovery response whose version is the hash of its content."""
+    ordered = list(resources)
+    digest = hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
+    return {"version_info": digest[:16], "resources": ordered}
+
+
+def typed(name: str, type_name: str, **config: Any) -> Resource:  # noqa: ANN401 - any protobuf field
+    """An extension with its typed configuration."""
+    return {"name": name, "typed_config": {"@type": f"type.googleapis.com/{type_name}", **config}}

@@ -1,0 +1,75 @@
+"""The part of an AgentRoute that a gateway acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent_api.v1alpha1.route import AgentRouteSpec, Role, RouteRevision
+
+_SPEC_FIELDS = ("serial", "port", "epoch", "suspended", "stickiness", "lease")
+_REVISION_FIELDS = ("name", "service", "weight", "role")
+_FULL_WEIGHT = 100
+
+
+class InvalidRouteError(Exception):
+    """An AgentRoute that cannot be served; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One agent as its AgentRoute describes it."""
+
+    name: str
+    uid: str
+    spec: AgentRouteSpec
+
+    @property
+    def leased(self) -> bool:
+        """Whether a canary has a part of the new conversations, which it only keeps while the operator watches."""
+        return any(r.role is Role.CANARY and 0 < r.weight < _FULL_WEIGHT for r in self.spec.revisions)
+
+    @property
+    def fallback(self) -> RouteRevision | None:
+        """The revision that takes what no pin and no split decides: stable, else the heaviest one."""
+        revisions = self.spec.revisions
+        stable = next((r for r in revisions if r.role is Role.STABLE), None)
+        return stable or max(revisions, key=lambda r: r.weight, default=None)
+
+
+def parse_route(item: Mapping[str, Any]) -> Route:
+    """Read an AgentRoute, leaving out fields that a newer operator may have added and the operator's own ledger.
+
+    Raises:
+        InvalidRouteError: if a field that routing needs is missing or wrong.
+
+    """
+    try:
+        metadata, spec = item["metadata"], item["spec"]
+        known = {field: spec[field] for field in _SPEC_FIELDS if field in spec}
+        known["revisions"] = [
+            {field: revision[field] for field in _REVISION_FIELDS if field in revision}
+            for revision in spec.get("revisions", [])
+        ]
+        route = Route(metadata["name"], metadata["uid"], AgentRouteSpec.model_validate(known))
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f"not an AgentRoute: {error!r}"
+        raise InvalidRouteError(msg) from error
+    except ValidationError as error:
+        msg = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InvalidRouteError(msg) from error
+    _check_weights(route.spec.revisions)
+    return route
+
+
+def _check_weights(revisions: tuple[RouteRevision, ...]) -> None:
+    total = sum(revision.weight for revision in revisions)
+    if revisions and total != _FULL_WEIGHT:
+        msg = f"the weights sum to {total}, not to {_FULL_WEIGHT}"
+        raise InvalidRouteError(msg)
+    if len({revision.name for revision in revisions}) != len(revisions):
+        msg = "a revision is named twice"
+        raise InvalidRouteError(msg)
