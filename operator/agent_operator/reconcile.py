@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -15,7 +15,7 @@ from agent_operator.cluster.observer import Observer
 from agent_operator.cluster.store import Key
 from agent_operator.cluster.writer import NameTakenError, Writer
 from agent_operator.core.decide import decide
-from agent_operator.core.plan import placement_problem, plan
+from agent_operator.core.plan import WriteRoute, placement_problem, plan
 from agent_operator.core.snapshot import Decision, Problem, Snapshot
 from agent_operator.core.status import make_status
 from agent_operator.telemetry import Telemetry
@@ -80,7 +80,10 @@ class Reconciler:
             return None
         now = datetime.now(UTC)
         decision = decide(snapshot, now)
-        problems = await self._apply(snapshot, decision)
+        problems, written = await self._apply(snapshot, decision)
+        if not written:
+            stored = None if snapshot.route is None else snapshot.route.spec
+            decision = replace(decision, route=stored, notes=())
         await self._tell(snapshot, decision, now)
         if decision.look_again == 0 and not problems:
             return 0
@@ -91,16 +94,28 @@ class Reconciler:
         self._telemetry.observe(key.pair, status)
         return LOOK_AT_PROBLEM if problems and not decision.look_again else decision.look_again
 
-    async def _apply(self, snapshot: Snapshot, decision: Decision) -> tuple[Problem, ...]:
-        """Carry out the plan; what a person must mend stops it and becomes a condition, the rest is raised."""
-        try:
-            for action in plan(snapshot, decision):
+    async def _apply(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Problem, ...], bool]:
+        """Carry out the plan; says what a person must mend, and whether the route stands as decided.
+
+        A record that cannot be written keeps the route from naming it. Any later object that is taken or refused
+        becomes a condition, and holds up nothing else. What may work the next time is raised.
+        """
+        problems: list[Problem] = []
+        actions = plan(snapshot, decision)
+        for index, action in enumerate(actions):
+            try:
                 await self._writer.perform(action, snapshot.agent)
-        except NameTakenError as taken:
-            return (taken.problem,)
-        except RefusedError as refused:
-            return (Problem("ApplyRefused", "ApplyRefused", f"the API server refuses an object: {refused}"),)
-        return ()
+            except NameTakenError as taken:
+                problems.append(taken.problem)
+            except RefusedError as refused:
+                problems.append(
+                    Problem(
+                        "ApplyRefused", "ApplyRefused", f"the API server refuses an object: {refused}; mend the spec"
+                    )
+                )
+            if problems and any(isinstance(later, WriteRoute) for later in actions[index + 1 :]):
+                return tuple(problems), False
+        return tuple(problems), True
 
     async def _tell(self, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
         agent = snapshot.agent

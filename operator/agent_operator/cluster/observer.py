@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from agent_api.meta import COMMAND_ANNOTATION, COMPONENT_LABEL, REVISION_LABEL
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
+from agent_api.v1alpha1.rollout import Rollout
 from agent_api.v1alpha1.route import AgentRouteSpec, Role
 from agent_operator.cluster import kinds
 from agent_operator.cluster.acknowledgements import Acknowledgements
@@ -234,15 +235,29 @@ class Observer:
         return next((port for port in ports if port not in taken), None)
 
     def _last_valid(self, manifest: Manifest) -> AgentDeploymentSpec:
-        """A stand-in for a spec that cannot be read: serve on as it is, with as many pods as it says if it does."""
-        replicas = manifest.get("spec", {}).get("replicas", 1)
+        """A stand-in for a spec that cannot be read: serve on as it is, with what it says of pods, suspend and rollout.
+
+        A rollout stands still meanwhile; a failing canary is still taken back.
+        """
+        spec = manifest.get("spec", {})
+        replicas = spec.get("replicas", 1)
         known = replicas if isinstance(replicas, int) and replicas >= 0 else 1
         stand_in = {
             "replicas": known,
+            "suspend": spec.get("suspend") is True,
+            "paused": True,
+            "rollout": _readable_rollout(spec),
             "agent": {"instructions": "-"},
             "model": {"name": "-", "baseURL": "http://invalid.example"},
         }
         return AgentDeploymentSpec.model_validate(stand_in)
+
+
+def _readable_rollout(spec: dict[str, Any]) -> Rollout:
+    try:
+        return Rollout.model_validate(spec.get("rollout", {}))
+    except ValidationError:
+        return Rollout()
 
 
 def _controller(manifest: Manifest) -> Manifest | None:

@@ -126,10 +126,11 @@ def _retry(route: AgentRouteSpec, seen: Seen, _now: datetime) -> _Answer:
 
 
 def _undo(route: AgentRouteSpec, seen: Seen, now: datetime) -> _Answer:
-    stable = routing.name_of(route, Role.STABLE)
     if routing.name_of(route, Role.CANARY) is not None:
         return _refused(route, "a rollout is under way; abort takes it back")
-    previous = next((name for name in route.rollout.history if name != stable and name in seen.recorded), None)
+    rejected = route.rollout.rejected
+    unwanted = {routing.name_of(route, Role.STABLE), None if rejected is None else rejected.revision}
+    previous = next((name for name in route.rollout.history if name not in unwanted and name in seen.recorded), None)
     if previous is None:
         return _refused(route, "there is no revision before the present one")
     rejection = Rejection(revision=seen.target, reason="Undone", message=f"undone to {previous} by command", time=now)

@@ -25,7 +25,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
         notes=transition.notes,
         problems=(*snapshot.problems, *_lost_records(snapshot, transition.route)),
         waiting=transition.waiting,
-        look_again=SETTLE_SECONDS if snapshot.settling and transition.look_again is None else transition.look_again,
+        look_again=_look_again(snapshot, transition.look_again),
         judgement=judging.judge(transition.route, seen, now),
         acknowledged=seen.acknowledged and not changed,
     )
@@ -35,10 +35,8 @@ def see(snapshot: Snapshot, route: AgentRouteSpec) -> Seen:
     """What the rollout engine needs to know of a snapshot."""
     agent = snapshot.agent
     stored = snapshot.route
-    serving = routing.name_of(route, Role.CANARY) or routing.name_of(route, Role.STABLE) or ""
-    target = serving if snapshot.target is None or snapshot.settling else snapshot.target.name
     return Seen(
-        target=target,
+        target=_target(snapshot, route),
         replicas=agent.spec.replicas,
         suspended=agent.spec.suspend,
         paused=agent.spec.paused,
@@ -50,6 +48,21 @@ def see(snapshot: Snapshot, route: AgentRouteSpec) -> Seen:
         observations=snapshot.observations,
         complete=snapshot.complete,
     )
+
+
+def _target(snapshot: Snapshot, route: AgentRouteSpec) -> str:
+    """Revision that the spec asks for; while that is not known, the one it asked for before."""
+    if snapshot.target is not None and not snapshot.settling:
+        return snapshot.target.name
+    if route.rollout.rejected is not None:
+        return route.rollout.rejected.revision
+    return routing.name_of(route, Role.CANARY) or routing.name_of(route, Role.STABLE) or ""
+
+
+def _look_again(snapshot: Snapshot, wanted: float | None) -> float | None:
+    if not snapshot.settling:
+        return wanted
+    return SETTLE_SECONDS if wanted is None else min(wanted, SETTLE_SECONDS)
 
 
 def _decide_first(snapshot: Snapshot, now: datetime) -> Decision:

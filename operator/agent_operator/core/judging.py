@@ -6,8 +6,8 @@ the slots made are written together. Only conversations begun in this epoch coun
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from agent_api.observations import RETAINED_SECONDS, Observations, Slot, slot_start
@@ -24,6 +24,8 @@ from agent_operator.core.facts import Seen
 
 ALPHA = 0.05
 MAX_FAILED_CONVERSATIONS = 1000
+MAX_REQUESTS = 1_000_000
+MAX_HASH_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def read(route: AgentRouteSpec, seen: Seen, now: datetime) -> AgentRouteSpec:
     if not seen.complete or not seen.observations or stable is None or canary is None:
         return route
     settled = slot_start(min(observed.settled_until for observed in seen.observations))
-    ledger = route.rollout.analysis or _first_ledger(route, seen, stable, now)
+    ledger = route.rollout.analysis or first_ledger(route, seen, now)
     changed = _read_slots(ledger, route, seen, (stable, canary, settled))
     if changed is ledger and not _due(ledger, settled):
         return route
@@ -58,8 +60,9 @@ def _due(ledger: AnalysisLedger, settled: int) -> bool:
     return settled - ledger.read_until > RETAINED_SECONDS // 2
 
 
-def _first_ledger(route: AgentRouteSpec, seen: Seen, stable: str, now: datetime) -> AnalysisLedger:
-    began = route.rollout.started_at or now
+def first_ledger(route: AgentRouteSpec, seen: Seen, now: datetime) -> AnalysisLedger:
+    """The ledger of an analysis that begins at `now`, with nothing read but what stable did before the rollout."""
+    stable, began = routing.name_of(route, Role.STABLE), route.rollout.started_at or now
     history = [s for s in _slots(seen.observations) if s.revision == stable and s.epoch < route.epoch]
     failures = sum(slot.failures for slot in history)
     counts = (sum(slot.requests for slot in history) - failures, failures)
@@ -73,7 +76,16 @@ def _first_ledger(route: AgentRouteSpec, seen: Seen, stable: str, now: datetime)
 
 
 def _slots(observations: Iterable[Observations]) -> Iterable[Slot]:
-    return (slot for observed in observations for slot in observed.slots)
+    return (slot for observed in observations for slot in observed.slots if _is_plausible(slot))
+
+
+def _is_plausible(slot: Slot) -> bool:
+    """Whether the counts of a slot fit together: a runtime image may be anybody's, and must not stop the operator."""
+    return (
+        len(slot.failed_conversations) <= slot.failures <= slot.requests <= MAX_REQUESTS
+        and slot.conversations <= slot.requests
+        and all(len(name) <= MAX_HASH_LENGTH for name in slot.failed_conversations)
+    )
 
 
 def _read_slots(
@@ -107,8 +119,10 @@ def _count(slots: Iterable[Slot], failed: dict[str, None]) -> _Counted:
     """Sum slots; a conversation that failed before counts no more. `failed` grows by those that fail here."""
     requests = failures = conversations = 0
     for slot in slots:
-        again = sum(1 for name in slot.failed_conversations if name in failed)
-        failed.update(dict.fromkeys(slot.failed_conversations))
+        again = 0
+        for name in slot.failed_conversations:
+            again += name in failed
+            failed[name] = None
         requests += slot.requests - again
         failures += slot.failures - again
         conversations += slot.conversations
@@ -167,12 +181,27 @@ def judge(route: AgentRouteSpec, seen: Seen, now: datetime) -> Judgement | None:
 
 def renew(ledger: AnalysisLedger | None, now: datetime) -> AnalysisLedger | None:
     """The ledger at the begin of a step: the evidence stays, the counts of the step begin at zero."""
+    return _begin(ledger, now, begin_step)
+
+
+def restart(ledger: AnalysisLedger | None, now: datetime) -> AnalysisLedger | None:
+    """The ledger with the evidence begun anew; what was read stays read, and what is known of stable stays known."""
+    return _begin(ledger, now, _forget)
+
+
+def _forget(evidence: Evidence) -> Evidence:
+    return replace(initial_evidence(None), baseline=evidence.baseline, history_mean=evidence.history_mean)
+
+
+def _begin(
+    ledger: AnalysisLedger | None, now: datetime, change: Callable[[Evidence], Evidence]
+) -> AnalysisLedger | None:
     if ledger is None:
         return None
     evidence = {}
     for name, state in ledger.evidence.items():
         try:
-            evidence[name] = to_state(begin_step(from_state(state)))
+            evidence[name] = to_state(change(from_state(state)))
         except EvidenceStateError:
             evidence[name] = to_state(initial_evidence(None))
     changes = {"evidence": evidence, "started_at": now.astimezone(UTC), "step_conversations": 0, "inconclusive": False}

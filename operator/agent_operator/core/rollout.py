@@ -122,7 +122,8 @@ def _begin(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | Non
     if goal == stable or routing.name_of(route, Role.CANARY) is not None:
         return None
     if seen.paused:
-        return Transition(route, waiting=f"{goal} is not begun: spec.paused is true")
+        waiting = f"{goal} is not begun: spec.paused is true; set it to false to go on"
+        return Transition(route, waiting=waiting, look_again=_until_drained(route, now))
     window = [name for name in route.rollout.history if name != stable][: seen.rollout.rollback_window]
     promote_full = goal in window or goal == route.rollout.undo_to or seen.replicas == 0
     how = "without steps" if promote_full else f"in {len(seen.rollout.canary.steps)} steps"
@@ -211,15 +212,23 @@ def _analysis_look(route: AgentRouteSpec) -> float:
     return LOOK_AT_ANALYSIS if 0 < routing.canary_weight(route) < ALL else LOOK_AT_LEASE
 
 
-def _edited(route: AgentRouteSpec, seen: Seen, _now: datetime) -> Transition | None:
-    """Edited steps resume at the first step whose weight is not below the present one."""
+def _edited(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None:
+    """Edited steps and analysis are taken up at once."""
     if routing.find(route, Role.CANARY) is None or route.rollout.steps_hash == steps_hash(seen):
         return None
-    weight = routing.canary_weight(route)
     steps = seen.rollout.canary.steps
-    index = next((i for i, s in enumerate(steps) if s.set_weight is not None and s.set_weight >= weight), len(steps))
+    index = _resumed(steps, routing.canary_weight(route))
     note = Note(warning=False, reason="StepsEdited", message=f"the rollout resumes at step {index + 1}/{len(steps)}")
-    return Transition(routing.resume_at(route, index, steps_hash(seen)), notes=(note,), look_again=0)
+    anew = judging.restart(route.rollout.analysis, now)
+    return Transition(routing.resume_at(route, index, steps_hash(seen), anew), notes=(note,), look_again=0)
+
+
+def _resumed(steps: tuple[Step, ...], weight: int) -> int:
+    """First step whose weight is not below the present one; if none is, the last one with a weight: never unproven."""
+    weighing = [(index, step.set_weight) for index, step in enumerate(steps) if step.set_weight is not None]
+    if weight == 0 or not weighing:
+        return 0
+    return next((index for index, wanted in weighing if wanted >= weight), weighing[-1][0])
 
 
 def _step(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None:
@@ -282,12 +291,22 @@ def _analyze(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition:
     if judgement is None:
         if routing.canary_weight(route) == 0:
             return _passed(route, seen, "nothing to analyze at weight 0", now)
-        return Transition(route, waiting="the analysis waits for its first requests", look_again=LOOK_AT_ANALYSIS)
+        return _without_requests(route, seen, now)
     if judgement.verdict is Verdict.PASS:
         return _passed(route, seen, judgement.message, now)
     if judgement.verdict is Verdict.INCONCLUSIVE:
         return _inconclusive(route, seen, judgement.message, now)
     return Transition(route, waiting=f"analysis: {judgement.message}", look_again=LOOK_AT_ANALYSIS)
+
+
+def _without_requests(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition:
+    """Nothing was read yet: the step's clock runs all the same, and at maxDuration there is no verdict."""
+    since = route.rollout.step_since
+    if since is None:
+        return Transition(routing.edit_ledger(route, step_since=now), look_again=0)
+    if (now - since).total_seconds() >= seconds(seen.rollout.canary.analysis.max_duration):
+        return Transition(routing.edit_ledger(route, analysis=judging.first_ledger(route, seen, since)), look_again=0)
+    return Transition(route, waiting="the analysis waits for its first requests", look_again=LOOK_AT_ANALYSIS)
 
 
 def _inconclusive(route: AgentRouteSpec, seen: Seen, why: str, now: datetime) -> Transition:

@@ -106,9 +106,11 @@ def next_step(route: AgentRouteSpec, analysis: AnalysisLedger | None, now: datet
     return edit_ledger(route, step_index=route.rollout.step_index + 1, step_since=now, analysis=analysis)
 
 
-def resume_at(route: AgentRouteSpec, step_index: int, steps_hash: str) -> AgentRouteSpec:
-    """Take up edited steps at an index, with the analysis begun anew."""
-    return edit_ledger(route, step_index=step_index, steps_hash=steps_hash, step_since=None, analysis=None)
+def resume_at(
+    route: AgentRouteSpec, step_index: int, steps_hash: str, analysis: AnalysisLedger | None
+) -> AgentRouteSpec:
+    """Take up edited steps at an index, with the analysis as it begins there."""
+    return edit_ledger(route, step_index=step_index, steps_hash=steps_hash, step_since=None, analysis=analysis)
 
 
 def promote(route: AgentRouteSpec, drain_seconds: float, history_limit: int, now: datetime) -> AgentRouteSpec:
@@ -142,8 +144,17 @@ def withdraw(route: AgentRouteSpec, rejection: Rejection | None) -> AgentRouteSp
     )
     ledger = _ended(route.rollout)
     if rejection is not None:
-        ledger = ledger.model_copy(update={"rejected": rejection, "last_rollback": rejection, "undo_to": None})
+        rejected = _still_rejected(route, rejection)
+        ledger = ledger.model_copy(update={"rejected": rejected, "last_rollback": rejection, "undo_to": None})
     return _routed(route, revisions, ledger)
+
+
+def _still_rejected(route: AgentRouteSpec, rejection: Rejection) -> Rejection | None:
+    """What is rejected from now on: the end of an `undo` leaves the spec's revision as it was."""
+    before = route.rollout.rejected
+    if before is None or route.rollout.undo_to != rejection.revision:
+        return rejection
+    return None if before.revision == name_of(route, Role.STABLE) else before
 
 
 def end_drains(route: AgentRouteSpec, now: datetime) -> AgentRouteSpec:

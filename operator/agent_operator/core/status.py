@@ -49,7 +49,9 @@ class _View:
 
     @property
     def held(self) -> bool:
-        return self.canary is not None and (self.snapshot.agent.spec.paused or self._step_holds)
+        if self.canary is None:
+            return self.snapshot.agent.spec.paused and not self.on_goal and self.route.rollout.stable_available
+        return self.snapshot.agent.spec.paused or self._step_holds
 
     @property
     def _step_holds(self) -> bool:
@@ -60,11 +62,19 @@ class _View:
         return steps[index].pause is not None or (analysis is not None and analysis.inconclusive)
 
     @property
+    def on_goal(self) -> bool:
+        """Whether what the spec asks for, as far as is known, gets all new conversations."""
+        return self.canary is None and self.stable == see(self.snapshot, self.route).target
+
+    @property
     def complete(self) -> bool:
         """Whether what the spec asks for serves, whole."""
-        seen = see(self.snapshot, self.route)
-        on_goal = self.canary is None and self.stable == seen.target
-        return on_goal and self.health.available(self.replicas) and self.route.rollout.stable_available
+        return (
+            not self.snapshot.settling
+            and self.on_goal
+            and self.health.available(self.replicas)
+            and self.route.rollout.stable_available
+        )
 
     @property
     def connected(self) -> bool:
@@ -149,6 +159,8 @@ def _situation(view: _View) -> str:
         return _taken_back(view)
     if view.health.failure is not None:
         return f"{view.stable}: {view.health.failure.message}"
+    if view.snapshot.settling:
+        return f"{view.stable} serves; waiting for the instructions to settle"
     if not view.complete:
         waits = view.decision.waiting or f"{view.stable}: {view.health.ready} of {view.replicas} pods are ready"
         detail = view.health.not_ready_reason
@@ -171,8 +183,12 @@ def _taken_back(view: _View) -> str:
         return f"{view.stable} serves"
     return (
         f"{rejection.revision} was taken back ({rejection.reason}): {rejection.message}; {view.stable} serves."
-        " Change the spec, or type `kubectl agent retry`"
+        f" Change the spec, or type `{_verb(view, 'retry')}`"
     )
+
+
+def _verb(view: _View, verb: str) -> str:
+    return f"kubectl agent {verb} {view.snapshot.agent.name} -n {view.snapshot.agent.namespace}"
 
 
 def _position(view: _View) -> str | None:

@@ -80,6 +80,7 @@ async def watch(
         registry=registry,
         settings=settings,
         standalone=True,
+        identity=cast("Any", "greylag"),  # kopf would look up the user's name, and a pod's user has none
         clusterwide=not namespaces,
         namespaces=sorted(namespaces),
         stop_flag=stop,
