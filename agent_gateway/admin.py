@@ -11,14 +11,22 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 
 from agent_gateway.endpoints import Endpoint
-from agent_gateway.resources import Resource
+from agent_gateway.resources import ROUTES_NAME, Resource
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _NAMES_IN_FILTER = 50
+_ROUTES_STATS = rf"^http\.{ROUTES_NAME}\.rds\.{ROUTES_NAME}\.(version_text|update_rejected)$"
 
 
 class AdminUnavailableError(Exception):
     """Envoy does not answer: it starts, restarts or is gone."""
+
+
+class RoutesState(NamedTuple):
+    """Version of the route table in force, and how many tables Envoy rejected since it started."""
+
+    version: str
+    rejected: int
 
 
 class Listeners(NamedTuple):
@@ -76,10 +84,11 @@ class EnvoyAdmin:
         found = {entry["endpoint_config"]["cluster_name"]: entry["endpoint_config"] for entry in entries}
         return {name: _members(found[name]) for name in wanted if name in found}
 
-    async def route_versions(self) -> dict[str, str]:
-        """Version in force of each route configuration."""
-        entries = await self._dump("dynamic_route_configs", mask="version_info,route_config.name")
-        return {entry["route_config"]["name"]: entry.get("version_info", "") for entry in entries}
+    async def routes(self) -> RoutesState:
+        """What became of the route table; by its counters, because a dump of a large table takes long."""
+        document = await self._json("/stats", {"filter": _ROUTES_STATS, "format": "json"})
+        values = {entry["name"].rpartition(".")[2]: entry["value"] for entry in document.get("stats", ())}
+        return RoutesState(str(values.get("version_text", "")), int(values.get("update_rejected", 0)))
 
     async def listeners(self) -> Listeners:
         """Listeners that are open, and those that Envoy refused."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from agent_api.acknowledgement import AppliedRoute
+from agent_api.v1alpha1.route import AgentRouteSpec
 from agent_gateway.admin import AdminUnavailableError, EnvoyAdmin
 from agent_gateway.board import Board
 from agent_gateway.endpoints import Endpoint, choose
@@ -40,6 +41,14 @@ class _Refusal:
     backoff: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """A configuration with what it was rendered from; equal input is not rendered again."""
+
+    source: tuple[AgentRouteSpec, tuple[frozenset[Endpoint], ...], bool]
+    config: AgentConfig
+
+
 class Convergence:
     """Renders what changed, publishes it, and posts acknowledgements."""
 
@@ -57,6 +66,9 @@ class Convergence:
         self._serials: dict[str, tuple[str, int]] = {}
         self._refusals: dict[str, _Refusal] = {}
         self._started: float | None = None
+        self._rendered: dict[str, _Rendered] = {}
+        self._expired: frozenset[str] = frozenset()
+        self._unfinished = True
         self._latched = False
 
     @property
@@ -67,12 +79,17 @@ class Convergence:
     async def run(self) -> None:
         """Converge for ever; ends only with an error."""
         while True:
+            self._unfinished |= self._store.changed.is_set()
             self._store.changed.clear()
             pause = _CHECK_SECONDS
             if self._store.synced:
                 try:
                     await self._watch_restart()
-                    await self._round()
+                    expired = self._store.lease.expired(time.monotonic())
+                    if self._unfinished or expired != self._expired:
+                        self._unfinished = True
+                        await self._round(expired)
+                        self._expired, self._unfinished = expired, bool(self._refusals)
                 except AdminUnavailableError as error:
                     _log.warning("Envoy does not answer", error=str(error))
                     pause = _RETRY_SECONDS
@@ -94,12 +111,12 @@ class Convergence:
         if self._started is not None and started > self._started + 2 * _CHECK_SECONDS:
             _log.warning("Envoy restarted")
             self._publisher.distrust()
+            self._unfinished = True
         if self._started is None or abs(started - self._started) > 2 * _CHECK_SECONDS:
             self._started = started
 
-    async def _round(self) -> None:
+    async def _round(self, expired: frozenset[str]) -> None:
         now = time.monotonic()
-        expired = self._store.lease.expired(now)
         configs = {name: self._render(route, expired) for name, route in self._store.routes.items()}
         serials = {name: (route.uid, route.spec.serial) for name, route in self._store.routes.items()}
         due = [c for c in configs.values() if not self._publisher.in_force(c) and self._is_due(c, now)]
@@ -141,17 +158,26 @@ class Convergence:
         return last is None or last.config != config or now >= last.retry_at
 
     def _render(self, route: Route, expired: frozenset[str]) -> AgentConfig:
+        used = []
         for revision in route.spec.revisions:
             cluster = cluster_name(route.name, revision.name)
-            last = self._endpoints.get(cluster, self._publisher.last_endpoints(cluster))
+            last = self._endpoints.get(cluster)
+            last = self._publisher.last_endpoints(cluster) if last is None else last
             self._endpoints[cluster] = choose(last, self._store.slices(revision.service))
-        return render_agent(route, self._endpoints, self._layout, lease_expired=route.name in expired)
+            used.append(self._endpoints[cluster])
+        source = (route.spec, tuple(used), route.name in expired)
+        known = self._rendered.get(route.name)
+        if known is None or known.source != source:
+            config = render_agent(route, self._endpoints, self._layout, lease_expired=route.name in expired)
+            known = self._rendered[route.name] = _Rendered(source, config)
+        return known.config
 
     def _forget_absent(self, configs: dict[str, AgentConfig]) -> None:
         clusters = {cluster for config in configs.values() for cluster in config.clusters}
         self._endpoints = {name: value for name, value in self._endpoints.items() if name in clusters}
         for name in set(self._serials) - set(configs):
             self._metrics.forget_agent(name)
+        self._rendered = {name: value for name, value in self._rendered.items() if name in configs}
         self._serials = {name: value for name, value in self._serials.items() if name in configs}
         self._refusals = {name: value for name, value in self._refusals.items() if name in configs}
 

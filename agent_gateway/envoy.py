@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from agent_gateway.resources import BOOTSTRAP_FILE, CLUSTERS_FILE, DRAINING_FILE, LISTENERS_FILE
+from agent_gateway.resources import BOOTSTRAP_FILE, CLUSTERS_FILE, DRAINING_FILE, LISTENERS_FILE, ROUTES_FILE
 
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -61,7 +61,7 @@ def await_configuration(config_dir: Path, wait_seconds: float) -> None:
 
     """
     deadline = time.monotonic() + wait_seconds
-    files = [config_dir / name for name in (CLUSTERS_FILE, LISTENERS_FILE, BOOTSTRAP_FILE)]
+    files = [config_dir / name for name in (CLUSTERS_FILE, ROUTES_FILE, LISTENERS_FILE, BOOTSTRAP_FILE)]
     while not all(file.exists() for file in files):
         if time.monotonic() >= deadline:
             msg = f"no configuration in {config_dir} after {wait_seconds:.0f} s"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from agent_gateway.resources import CLUSTERS_FILE, LISTENERS_FILE, Resource, discovery
+from agent_gateway.resources import Resource
 
 
 class ConfigFolder:
@@ -19,44 +20,32 @@ class ConfigFolder:
         if root.is_dir():
             self._written = {str(path.relative_to(root)): content for path, content in _read_all(root)}
 
-    def prepare(self, bootstrap_file: str, bootstrap: Resource) -> None:
+    def prepare(self, first: Mapping[str, Resource]) -> None:
         """Write what Envoy needs to start, where it is missing: it exits if a file that it follows does not exist."""
         self._root.mkdir(parents=True, exist_ok=True)
-        for name in (CLUSTERS_FILE, LISTENERS_FILE):
+        for name, content in first.items():
             if name not in self._written:
-                self.write(name, discovery([]))
-        if bootstrap_file not in self._written:
-            self.write(bootstrap_file, bootstrap)
+                self.write(name, content)
 
     def read(self, name: str) -> Resource | None:
         """Content of a file, or None if there is none."""
         return self._written.get(name)
-
-    def names(self, below: str) -> frozenset[str]:
-        """Names of the files in a sub-folder."""
-        return frozenset(name for name in self._written if name.startswith(f"{below}/"))
 
     def write(self, name: str, content: Resource) -> bool:
         """Move new content into place; False if the file holds it already."""
         if self._written.get(name) == content:
             return False
         path = self._root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.new")
         draft.write_text(json.dumps(content), encoding="utf-8")
         os.replace(draft, path)  # noqa: PTH105 - the atomic move is the point
         self._written[name] = content
         return True
 
-    def delete(self, name: str) -> None:
-        """Remove a file that nothing follows any more."""
-        (self._root / name).unlink(missing_ok=True)
-        self._written.pop(name, None)
-
 
 def _read_all(root: Path) -> list[tuple[Path, Resource]]:
     found = []
-    for path in sorted(root.rglob("*.json")):
+    for path in sorted(root.glob("*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:

@@ -1,7 +1,9 @@
 """Publication: files into place in an order that never names what Envoy does not have, each step confirmed.
 
-Adding goes endpoints, clusters, routes, listeners; removing goes the other way. One agent's failure leaves the others
-alone: its last good files go back into place, so that a restart of Envoy finds them too.
+Adding goes clusters, routes, listeners; removing goes the other way. Agents share the three files, because each file
+that Envoy follows takes one of the few inotify instances (128) that a node grants to a user. What Envoy rejects is
+tried again agent by agent, so that one agent's failure leaves the others alone, and taken back, so that a restart of
+Envoy does not find it.
 """
 
 from __future__ import annotations
@@ -9,37 +11,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from agent_gateway.admin import EnvoyAdmin
 from agent_gateway.endpoints import Endpoint
 from agent_gateway.files import ConfigFolder
 from agent_gateway.render import AgentConfig
 from agent_gateway.render_clusters import read_endpoints
-from agent_gateway.render_listener import STAT_PREFIX
-from agent_gateway.resources import (
-    CLUSTERS_FILE,
-    LISTENERS_FILE,
-    Resource,
-    discovery,
-    endpoints_file,
-    routes_file,
-)
+from agent_gateway.render_routes import render_table
+from agent_gateway.resources import CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FILE, ROUTES_NAME, Resource, discovery
 
 _FIRST_POLL_SECONDS = 0.004
 _LAST_POLL_SECONDS = 0.1
 
-
-@dataclass(slots=True)
-class _Step:
-    """Agents that still take part in a round, and why the others do not."""
-
-    configs: dict[str, AgentConfig]
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def fail(self, agent: str, reason: str) -> None:
-        del self.configs[agent]
-        self.errors[agent] = reason
+Errors = dict[str, str]
 
 
 class Publisher:
@@ -58,26 +42,28 @@ class Publisher:
 
     def last_endpoints(self, cluster: str) -> frozenset[Endpoint]:
         """Endpoints that were published last for a cluster, by this process or one before it."""
-        document = self._folder.read(endpoints_file(cluster))
-        return read_endpoints(document) if document else frozenset()
+        resource = self._resources(CLUSTERS_FILE).get(cluster)
+        return read_endpoints(resource) if resource else frozenset()
 
     def distrust(self) -> None:
         """Forget what was confirmed, because Envoy restarted."""
         self._in_force.clear()
 
-    async def publish(self, configs: Iterable[AgentConfig]) -> dict[str, str]:
+    async def publish(self, configs: Iterable[AgentConfig]) -> Errors:
         """Put configurations in force; answers the reason for each agent for which that failed.
 
         Raises:
             AdminUnavailableError: if Envoy does not answer; what was in force stays, the rest is to be tried again.
 
         """
-        step = _Step({config.agent: config for config in configs})
-        await self._publish_clusters(step)
-        await self._publish_routes(step)
-        await self._publish_listeners(step)
-        self._in_force.update(step.configs)
-        return step.errors
+        step = {config.agent: config for config in configs}
+        errors: Errors = {}
+        for phase in (self._publish_clusters, self._publish_routes, self._publish_listeners):
+            failed = await phase(step)
+            step = {agent: config for agent, config in step.items() if agent not in failed}
+            errors |= failed
+        self._in_force.update(step)
+        return errors
 
     async def remove_all_but(self, desired: Mapping[str, frozenset[str]]) -> None:
         """Take away agents that are no longer desired, and clusters that no agent needs any more.
@@ -92,113 +78,98 @@ class Publisher:
             del self._in_force[agent]
         listeners = self._resources(LISTENERS_FILE)
         gone = {name for name in listeners if name.rpartition(":")[0] not in desired}
-        self._write(LISTENERS_FILE, {n: r for n, r in listeners.items() if n not in gone})
+        self._write(LISTENERS_FILE, {name: r for name, r in listeners.items() if name not in gone})
         await self._until(gone, self._still_open)
-        for name in self._folder.names("routes") - {routes_file(agent) for agent in desired}:
-            self._folder.delete(name)
-        needed = {name for agent, clusters in desired.items() for name in clusters | self._routed(agent)}
-        present = self._resources(CLUSTERS_FILE)
-        dropped = set(present) - needed
-        self._write(CLUSTERS_FILE, {n: r for n, r in present.items() if n in needed})
-        await self._until(dropped, self._still_active)
-        for name in self._folder.names("endpoints") - {endpoints_file(cluster) for cluster in needed}:
-            self._folder.delete(name)
+        hosts = self._hosts()
+        staying = {agent: host for agent, host in hosts.items() if agent in desired}
+        if staying != hosts:
+            await self._move_routes(staying)
+        needed = set().union(*desired.values(), *(clusters_of(host) for host in staying.values()))
+        clusters = self._resources(CLUSTERS_FILE)
+        self._write(CLUSTERS_FILE, {name: r for name, r in clusters.items() if name in needed})
+        await self._until(set(clusters) - needed, self._still_active)
 
-    def _routed(self, agent: str) -> set[str]:
-        routes = self._folder.read(routes_file(agent))
-        return clusters_of(routes) if routes else set()
-
-    async def _publish_clusters(self, step: _Step) -> None:
-        wanted: dict[str, Resource] = {}
-        for config in step.configs.values():
-            wanted.update(config.clusters)
-            for cluster, content in config.endpoints.items():
-                self._folder.write(endpoints_file(cluster), content)
-        self._write(CLUSTERS_FILE, self._resources(CLUSTERS_FILE) | wanted)
-        pending = {cluster: agent for agent, config in step.configs.items() for cluster in config.clusters}
-        missing = await self._until(set(pending), lambda names: self._cluster_lags(names, step))
-        for agent in {pending[cluster] for cluster in missing}:
-            clusters = ", ".join(sorted(c for c in missing if pending[c] == agent))
-            step.fail(agent, f"Envoy did not take over the endpoints of {clusters}")
-
-    async def _cluster_lags(self, names: set[str], step: _Step) -> set[str]:
+    async def _publish_clusters(self, step: Mapping[str, AgentConfig]) -> Errors:
+        before = self._resources(CLUSTERS_FILE)
         wanted = {
-            cluster: read_endpoints(content)
-            for config in step.configs.values()
-            for cluster, content in config.endpoints.items()
-            if cluster in names
+            name: cluster
+            for agent, config in step.items()
+            for name, cluster in config.clusters.items()
+            if agent not in self._in_force or self._in_force[agent].clusters.get(name) != cluster
         }
+        self._write(CLUSTERS_FILE, before | wanted)
+        missing = await self._until(set(wanted), lambda names: self._cluster_lags(names, wanted))
+        if missing:
+            kept = {name: r for name, r in (before | wanted).items() if name not in missing}
+            self._write(CLUSTERS_FILE, kept | {name: r for name, r in before.items() if name in missing})
+        return {
+            agent: f"Envoy did not take over {', '.join(sorted(missing & set(config.clusters)))}"
+            for agent, config in step.items()
+            if missing & set(config.clusters)
+        }
+
+    async def _cluster_lags(self, names: set[str], wanted: Mapping[str, Resource]) -> set[str]:
         active = await self._admin.clusters() & names
         found = await self._admin.endpoints(active) if active else {}
-        return {name for name in names if found.get(name) != wanted[name]}
+        return {name for name in names if found.get(name) != read_endpoints(wanted[name])}
 
-    async def _publish_routes(self, step: _Step) -> None:
-        """Move route files; those of agents with a listener are confirmed here, the others together with it."""
-        listening = (await self._admin.listeners()).active
-        before = {agent: self._folder.read(routes_file(agent)) for agent in step.configs}
-        rejected = await self._rejections()
-        for agent, config in step.configs.items():
-            self._folder.write(routes_file(agent), config.routes)
-        followed = {agent for agent, config in step.configs.items() if config.listener_name in listening}
-        late = await self._until(followed, lambda agents: self._route_lags(agents, step, rejected))
-        for agent in late:
-            self._take_back_routes(agent, before[agent])
-            step.fail(agent, "Envoy rejected the routes; the last good ones stay in force")
+    async def _publish_routes(self, step: Mapping[str, AgentConfig]) -> Errors:
+        """All agents at once; if Envoy rejects that, one by one."""
+        if not step or await self._move_routes(self._hosts() | {a: c.host for a, c in step.items()}):
+            return {}
+        errors = {}
+        for agent, config in step.items():
+            if not await self._move_routes(self._hosts() | {agent: config.host}):
+                errors[agent] = "Envoy rejected the routes; the last good ones stay in force"
+        return errors
 
-    async def _route_lags(self, agents: set[str], step: _Step, rejected: Mapping[str, int]) -> set[str]:
-        """Agents whose routes are not in force yet; a rejection ends the wait for its agent at once."""
-        versions = await self._admin.route_versions()
-        lagging = {a for a in agents if versions.get(a) != step.configs[a].routes["version_info"]}
-        if lagging:
-            now = await self._rejections()
-            if all(now.get(agent, 0) > rejected.get(agent, 0) for agent in lagging):
-                raise _SettledError(lagging)
-        return lagging
+    async def _move_routes(self, hosts: Mapping[str, Resource]) -> bool:
+        """Put a route table in force; if Envoy does not take it, put the last one back and answer False."""
+        last = self._hosts()
+        rejected = (await self._admin.routes()).rejected
+        version = self._write_routes(hosts)
+        if not await self._until({version}, lambda _: self._routes_lag(version, rejected)):
+            return True
+        self._write_routes(last)
+        return False
 
-    async def _rejections(self) -> dict[str, int]:
-        stats = await self._admin.stats(rf"^http\.{STAT_PREFIX}\..*\.rds\..*\.update_rejected$")
-        return {name.split(".rds.")[1].removesuffix(".update_rejected"): value for name, value in stats.items()}
+    async def _routes_lag(self, version: str, rejected: int) -> set[str]:
+        state = await self._admin.routes()
+        if state.version == version:
+            return set()
+        if state.rejected > rejected:
+            raise _RefusedError({version})
+        return {version}
 
-    def _take_back_routes(self, agent: str, last: Resource | None) -> None:
-        if last is None:
-            self._folder.delete(routes_file(agent))
-        else:
-            self._folder.write(routes_file(agent), last)
-
-    async def _publish_listeners(self, step: _Step) -> None:
+    async def _publish_listeners(self, step: Mapping[str, AgentConfig]) -> Errors:
         present = self._resources(LISTENERS_FILE)
-        wanted = {config.listener_name: config.listener for config in step.configs.values()}
-        own = {name for name in present if name.rpartition(":")[0] in step.configs}
-        self._write(LISTENERS_FILE, {n: r for n, r in present.items() if n not in own - set(wanted)} | wanted)
-        errors: dict[str, str] = {}
-        rejected = await self._rejections()
-        late = await self._until(set(step.configs), lambda agents: self._listener_lags(agents, step, errors, rejected))
-        refused = {step.configs[agent].listener_name for agent in late}
-        for agent in late:
-            step.fail(agent, errors.get(agent) or "Envoy did not open the listener with the routes")
-        if refused:
+        wanted = {
+            config.listener_name: config.listener
+            for agent, config in step.items()
+            if agent not in self._in_force or self._in_force[agent].listener != config.listener
+        }
+        moved = {name for name in present if name.rpartition(":")[0] in step} - {c.listener_name for c in step.values()}
+        self._write(LISTENERS_FILE, {name: r for name, r in present.items() if name not in moved} | wanted)
+        errors: Errors = {}
+        late = await self._until(set(wanted), lambda names: self._listener_lags(names, errors))
+        if late:
             # Envoy tries to open a listener only when it is new: out of the file now, and in again with the next try.
-            closed = refused - (await self._admin.listeners()).active
+            closed = late - (await self._admin.listeners()).active
             resources = self._resources(LISTENERS_FILE)
             self._write(LISTENERS_FILE, {name: r for name, r in resources.items() if name not in closed})
+        return {
+            agent: errors.get(config.listener_name) or "Envoy did not open the listener"
+            for agent, config in step.items()
+            if config.listener_name in late
+        }
 
-    async def _listener_lags(
-        self, agents: set[str], step: _Step, errors: dict[str, str], rejected: Mapping[str, int]
-    ) -> set[str]:
-        listeners, versions = await self._admin.listeners(), await self._admin.route_versions()
-        rejections = await self._rejections()
-        lagging = set()
-        for agent in agents:
-            config = step.configs[agent]
-            name = config.listener_name
-            errors[agent] = listeners.errors.get(name, "")
-            if rejections.get(agent, 0) > rejected.get(agent, 0):
-                errors[agent] = "Envoy rejected the routes"
-            has_routes = versions.get(agent) == config.routes["version_info"]
-            if errors[agent] or name not in listeners.active or not has_routes:
-                lagging.add(agent)
-        if lagging and all(errors[agent] for agent in lagging):
-            raise _SettledError(lagging)
+    async def _listener_lags(self, names: set[str], errors: Errors) -> set[str]:
+        listeners = await self._admin.listeners()
+        errors.clear()
+        errors.update({name: reason for name, reason in listeners.errors.items() if name in names})
+        lagging = (names - listeners.active) | set(errors)
+        if lagging and lagging <= set(errors):
+            raise _RefusedError(lagging)
         return lagging
 
     async def _still_open(self, names: set[str]) -> set[str]:
@@ -208,12 +179,12 @@ class Publisher:
         return names & await self._admin.clusters()
 
     async def _until(self, names: set[str], lagging: Callable[[set[str]], Awaitable[set[str]]]) -> set[str]:
-        """Poll until nothing lags or the time is over; answers what still lags."""
+        """Poll until nothing lags, Envoy refuses what lags, or the time is over; answers what still lags."""
         deadline, pause = time.monotonic() + self._confirm_seconds, _FIRST_POLL_SECONDS
         while names:
             try:
                 names = await lagging(names)
-            except _SettledError as error:
+            except _RefusedError as error:
                 return error.names
             if time.monotonic() >= deadline:
                 break
@@ -226,11 +197,21 @@ class Publisher:
         document = self._folder.read(name) or {}
         return {resource["name"]: resource for resource in document.get("resources", ())}
 
+    def _hosts(self) -> dict[str, Resource]:
+        table = self._resources(ROUTES_FILE).get(ROUTES_NAME, {})
+        return {host["name"]: host for host in table.get("virtual_hosts", ())}
+
     def _write(self, name: str, resources: Mapping[str, Resource]) -> None:
-        self._folder.write(name, discovery(resources[key] for key in sorted(resources)))
+        if resources != self._resources(name):
+            self._folder.write(name, discovery(resources[key] for key in sorted(resources)))
+
+    def _write_routes(self, hosts: Mapping[str, Resource]) -> str:
+        document = discovery([render_table(hosts.values())])
+        self._folder.write(ROUTES_FILE, document)
+        return str(document["version_info"])
 
 
-class _SettledError(Exception):
+class _RefusedError(Exception):
     """What lags now will not come: Envoy refused it."""
 
     def __init__(self, names: set[str]) -> None:
@@ -238,12 +219,11 @@ class _SettledError(Exception):
         self.names = names
 
 
-def clusters_of(routes: Resource) -> set[str]:
-    """Names of the clusters that a route file sends requests to."""
+def clusters_of(host: Resource) -> set[str]:
+    """Names of the clusters that an agent's routes send requests to."""
     found = set()
-    for host in routes["resources"][0]["virtual_hosts"]:
-        for route in host["routes"]:
-            action = route.get("route", {})
-            weighted = action.get("weighted_clusters", {}).get("clusters", ())
-            found |= {cluster["name"] for cluster in weighted} | ({action["cluster"]} if "cluster" in action else set())
+    for route in host["routes"]:
+        action = route.get("route", {})
+        weighted = action.get("weighted_clusters", {}).get("clusters", ())
+        found |= {cluster["name"] for cluster in weighted} | ({action["cluster"]} if "cluster" in action else set())
     return found

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_gateway.endpoints import Endpoint
-from agent_gateway.render_clusters import render_cluster, render_endpoints
-from agent_gateway.render_listener import render_listener
-from agent_gateway.render_routes import render_routes
-from agent_gateway.resources import CLUSTERS_FILE, LISTENERS_FILE, Resource, cluster_name, discovery
+from agent_gateway.render_clusters import render_cluster
+from agent_gateway.render_listener import render_keeper, render_listener
+from agent_gateway.render_routes import render_host, render_table
+from agent_gateway.resources import (
+    BOOTSTRAP_FILE,
+    CLUSTERS_FILE,
+    LISTENERS_FILE,
+    ROUTES_FILE,
+    Resource,
+    cluster_name,
+    discovery,
+)
 from agent_gateway.routes import Route
 
 _MAX_CONNECTIONS = 20_000
@@ -28,13 +36,12 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """Everything that Envoy must know for one agent, as discovery responses and resources ready to be written."""
+    """Everything that Envoy must know for one agent."""
 
     agent: str
     listener: Resource
-    routes: Resource
+    host: Resource
     clusters: Mapping[str, Resource]
-    endpoints: Mapping[str, Resource]
 
     @property
     def listener_name(self) -> str:
@@ -50,14 +57,23 @@ def render_agent(
     return AgentConfig(
         agent=route.name,
         listener=render_listener(route.name, route.spec.port, layout.address, layout.config_dir),
-        routes=discovery([render_routes(route, lease_expired=lease_expired)]),
-        clusters={name: render_cluster(name, layout.config_dir) for name in names},
-        endpoints={name: render_endpoints(name, endpoints.get(name, frozenset())) for name in names},
+        host=render_host(route, lease_expired=lease_expired),
+        clusters={name: render_cluster(name, endpoints.get(name, frozenset())) for name in names},
     )
 
 
+def render_first(layout: Layout) -> dict[str, Resource]:
+    """Files without which Envoy exits at its start, by name."""
+    return {
+        CLUSTERS_FILE: discovery([]),
+        ROUTES_FILE: discovery([render_table([])]),
+        LISTENERS_FILE: discovery([]),
+        BOOTSTRAP_FILE: render_bootstrap(layout),
+    }
+
+
 def render_bootstrap(layout: Layout) -> Resource:
-    """What Envoy starts with: its admin interface on loopback and the two files to follow."""
+    """What Envoy starts with: its admin interface on loopback and the three files to follow."""
     return {
         "node": {"id": "greylag-gateway", "cluster": "greylag-gateway"},
         "admin": {"address": {"socket_address": {"address": _ADMIN_ADDRESS, "port_value": layout.admin_port}}},
@@ -65,6 +81,7 @@ def render_bootstrap(layout: Layout) -> Resource:
             "lds_config": _follow(layout.config_dir / LISTENERS_FILE),
             "cds_config": _follow(layout.config_dir / CLUSTERS_FILE),
         },
+        "static_resources": {"listeners": [render_keeper(layout.config_dir)]},
         "overload_manager": {
             "resource_monitors": [
                 {

@@ -1,13 +1,12 @@
-"""Clusters (CDS) and their endpoints (EDS): one cluster per revision, followed by its own file."""
+"""Clusters (CDS): one per revision, with its pods in it. A change replaces the cluster and cuts no running request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from agent_gateway.endpoints import Endpoint
-from agent_gateway.resources import CLUSTER_TYPE, ENDPOINTS_TYPE, Resource, discovery, endpoints_file
+from agent_gateway.resources import CLUSTER_TYPE, Resource
 
 _MANY = 1_000_000
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -15,15 +14,17 @@ _UPSTREAM_IDLE = "30s"
 """Below the keep-alive of the runtime (75 s), so that Envoy and not the runtime closes an idle connection."""
 
 
-def render_cluster(name: str, config_dir: Path) -> Resource:
-    """Cluster of one revision."""
-    path = str(config_dir / endpoints_file(name))
-    source = {"path_config_source": {"path": path}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+def render_cluster(name: str, endpoints: Iterable[Endpoint]) -> Resource:
+    """Cluster of one revision, with its pods."""
+    members = [
+        {"endpoint": {"address": {"socket_address": {"address": e.address, "port_value": e.port}}}}
+        for e in sorted(endpoints)
+    ]
     return {
         "@type": CLUSTER_TYPE,
         "name": name,
-        "type": "EDS",
-        "eds_cluster_config": {"eds_config": source},
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": members}]},
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         "per_connection_buffer_limit_bytes": 1 << 20,
@@ -63,18 +64,8 @@ _OUTLIER_DETECTION: Resource = {
 }
 
 
-def render_endpoints(name: str, endpoints: Iterable[Endpoint]) -> Resource:
-    """Content of the cluster's EDS file."""
-    members = [
-        {"endpoint": {"address": {"socket_address": {"address": e.address, "port_value": e.port}}}}
-        for e in sorted(endpoints)
-    ]
-    assignment = {"@type": ENDPOINTS_TYPE, "cluster_name": name, "endpoints": [{"lb_endpoints": members}]}
-    return discovery([assignment])
-
-
-def read_endpoints(document: Resource) -> frozenset[Endpoint]:
-    """Endpoints of an EDS file, as `render_endpoints` wrote it."""
-    groups: list[dict[str, Any]] = document["resources"][0]["endpoints"]
-    sockets = [m["endpoint"]["address"]["socket_address"] for group in groups for m in group.get("lb_endpoints", ())]
+def read_endpoints(cluster: Resource) -> frozenset[Endpoint]:
+    """Pods of a cluster, as `render_cluster` wrote it."""
+    groups: list[dict[str, Any]] = cluster["load_assignment"]["endpoints"]
+    sockets = [m["endpoint"]["address"]["socket_address"] for group in groups for m in group["lb_endpoints"]]
     return frozenset(Endpoint(socket["address"], int(socket["port_value"])) for socket in sockets)

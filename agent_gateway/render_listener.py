@@ -8,32 +8,40 @@ from agent_api.meta import CONVERSATION_HEADER, OUTCOME_HEADER, REQUEST_ID_HEADE
 from agent_gateway.access_log import COUNTED_FLAGS, LOG_FIELDS
 from agent_gateway.problems import PROBLEM_CONTENT_TYPE, problem_type
 from agent_gateway.render_routes import TRANSFORM_FILTER, TRANSFORM_TYPE
-from agent_gateway.resources import FAILURES_FILE, LISTENER_TYPE, Resource, listener_name, routes_file, typed
+from agent_gateway.resources import (
+    AGENT_HEADER,
+    FAILURES_FILE,
+    LISTENER_TYPE,
+    ROUTES_FILE,
+    ROUTES_NAME,
+    Resource,
+    listener_name,
+    typed,
+)
 
 STAT_PREFIX = "agent"
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_ROUTER = typed(
+    "envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True
+)
 _BUFFER_BYTES = 1 << 20
 _STREAM_IDLE = "3660s"
 
 
 def render_listener(agent: str, port: int, address: str, config_dir: Path) -> Resource:
-    """Listener of an agent, which follows the agent's own route file."""
+    """Listener of an agent."""
     manager = typed(
         "envoy.filters.network.http_connection_manager",
         _HCM,
         stat_prefix=f"{STAT_PREFIX}.{agent}",
-        rds=_follow_routes(agent, config_dir),
+        rds=follow_routes(config_dir),
         http_filters=[
             typed(TRANSFORM_FILTER, TRANSFORM_TYPE),
-            typed(
-                "envoy.filters.http.router",
-                "envoy.extensions.filters.http.router.v3.Router",
-                suppress_envoy_headers=True,
-            ),
+            _ROUTER,
         ],
         access_log=_access_logs(config_dir),
         local_reply_config=_LOCAL_REPLIES,
-        early_header_mutation_extensions=[_STRIP_RESERVED],
+        early_header_mutation_extensions=[_headers_of(agent)],
         **_CONNECTION_OPTIONS,
     )
     return {
@@ -66,22 +74,45 @@ _CONNECTION_OPTIONS: Resource = {
     "delayed_close_timeout": "1s",
 }
 
-_STRIP_RESERVED: Resource = typed(
-    "envoy.http.early_header_mutation.header_mutation",
-    "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-    mutations=[{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-greylag-", "x-envoy-")],
-)
+
+def _headers_of(agent: str) -> Resource:
+    """Runs before the route is picked: takes away what clients must not set, and names the agent."""
+    named = {"header": {"key": AGENT_HEADER, "value": agent}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    return typed(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[
+            *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-greylag-", "x-envoy-")),
+            {"append": named},
+        ],
+    )
 
 
-def _follow_routes(agent: str, config_dir: Path) -> Resource:
-    path = str(config_dir / routes_file(agent))
+def follow_routes(config_dir: Path) -> Resource:
+    """Subscription to the route table; all listeners share one, because they name it alike."""
     return {
-        "route_config_name": agent,
+        "route_config_name": ROUTES_NAME,
         "config_source": {
-            "path_config_source": {"path": path},
+            "path_config_source": {"path": str(config_dir / ROUTES_FILE)},
             "resource_api_version": "V3",
             "initial_fetch_timeout": "0s",
         },
+    }
+
+
+def render_keeper(config_dir: Path) -> Resource:
+    """A listener on a socket that nobody calls: it keeps the route table subscribed while there is no agent."""
+    manager = typed(
+        "envoy.filters.network.http_connection_manager",
+        _HCM,
+        stat_prefix=ROUTES_NAME,
+        rds=follow_routes(config_dir),
+        http_filters=[_ROUTER],
+    )
+    return {
+        "name": ROUTES_NAME,
+        "address": {"pipe": {"path": str(config_dir / "keeper.sock")}},
+        "filter_chains": [{"filters": [manager]}],
     }
 
 

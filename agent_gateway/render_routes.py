@@ -1,14 +1,14 @@
-"""The route table (RDS) of one agent, from the most to the least specific rule."""
+"""The route table (RDS): a virtual host per agent, its rules from the most to the least specific."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER, USER_HEADER
 from agent_api.v1alpha1.rollout import Stickiness
 from agent_api.v1alpha1.route import Role, RouteRevision
 from agent_gateway.problems import INVALID_IDENTITY, NO_REVISION, NOT_FOUND, direct_response, suspended
-from agent_gateway.resources import ROUTES_TYPE, Resource, cluster_name, typed
+from agent_gateway.resources import AGENT_HEADER, ROUTES_NAME, ROUTES_TYPE, Resource, cluster_name, typed
 from agent_gateway.routes import Route
 
 HIDDEN_PATHS = ("/metrics", "/observations")
@@ -37,15 +37,26 @@ _RETRY_POLICY: Resource = {
 }
 
 
-def render_routes(route: Route, *, lease_expired: bool) -> Resource:
-    """Route configuration of an agent; with the lease expired, new conversations all go to stable."""
-    host = {
+def render_host(route: Route, *, lease_expired: bool) -> Resource:
+    """Virtual host of an agent; with the lease expired, new conversations all go to stable."""
+    return {
         "name": route.name,
-        "domains": ["*"],
+        "domains": [route.name],
         "retry_policy": _RETRY_POLICY,
+        "request_headers_to_remove": [AGENT_HEADER],
         "routes": list(_table(route, lease_expired=lease_expired)),
     }
-    return {"@type": ROUTES_TYPE, "name": route.name, "validate_clusters": True, "virtual_hosts": [host]}
+
+
+def render_table(hosts: Iterable[Resource]) -> Resource:
+    """The route configuration of all agents; the listener, not the client's Host, says which one a request is for."""
+    return {
+        "@type": ROUTES_TYPE,
+        "name": ROUTES_NAME,
+        "vhost_header": AGENT_HEADER,
+        "validate_clusters": True,
+        "virtual_hosts": sorted(hosts, key=lambda host: str(host["name"])),
+    }
 
 
 def _table(route: Route, *, lease_expired: bool) -> Iterator[Resource]:

@@ -9,26 +9,21 @@ from typing import Any
 
 Resource = dict[str, Any]
 
+ROUTES_NAME = "agents"
+"""Name of the one route configuration; each agent is a virtual host of it."""
+AGENT_HEADER = "x-greylag-agent"
+"""Set by the listener and removed before the upstream: which agent's virtual host a request belongs to."""
+
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-ENDPOINTS_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 CLUSTERS_FILE = "cds.json"
 LISTENERS_FILE = "lds.json"
+ROUTES_FILE = "rds.json"
 BOOTSTRAP_FILE = "bootstrap.json"
 FAILURES_FILE = "failures.log"
 DRAINING_FILE = "draining"
-
-
-def routes_file(agent: str) -> str:
-    """Name of an agent's RDS file, below the configuration folder."""
-    return f"routes/{agent}.json"
-
-
-def endpoints_file(cluster: str) -> str:
-    """Name of a cluster's EDS file, below the configuration folder."""
-    return f"endpoints/{cluster}.json"
 
 
 def cluster_name(agent: str, revision: str) -> str:

@@ -24,8 +24,8 @@ from agent_gateway.files import ConfigFolder
 from agent_gateway.lease import LeaseClock
 from agent_gateway.metrics import Metrics
 from agent_gateway.publication import Publisher
-from agent_gateway.render import Layout, render_bootstrap
-from agent_gateway.resources import BOOTSTRAP_FILE, FAILURES_FILE
+from agent_gateway.render import Layout, render_first
+from agent_gateway.resources import FAILURES_FILE
 from agent_gateway.server import ControlServer
 from agent_gateway.settings import Settings
 from agent_gateway.store import Store
@@ -49,7 +49,7 @@ def build_gateway(settings: Settings, admin: EnvoyAdmin) -> Gateway:
     """Wire the parts, and write Envoy's first configuration where there is none yet."""
     layout = Layout(settings.config_dir, settings.listen_address, settings.admin_port)
     folder = ConfigFolder(settings.config_dir)
-    folder.prepare(BOOTSTRAP_FILE, render_bootstrap(layout))
+    folder.prepare(render_first(layout))
     metrics = Metrics()
     store = Store(LeaseClock(settings.lease_seconds), time.monotonic)
     board = Board(settings.pod_name)

@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Store:
-    """Routes by agent, slices by name, and the leases; `changed` is set with every change."""
+    """Routes by agent, slices by Service, and the leases; `changed` is set with every change."""
 
     def __init__(self, lease: LeaseClock, clock: Callable[[], float]) -> None:
         """Start empty; `clock` is monotonic, in seconds."""
@@ -24,7 +24,7 @@ class Store:
         self.lease = lease
         self.routes: dict[str, Route] = {}
         self.invalid: dict[str, str] = {}
-        self._slices: dict[str, Slice] = {}
+        self._slices: dict[str, dict[str, Slice]] = {}
         self._clock = clock
         self._listed: set[str] = set()
 
@@ -67,15 +67,19 @@ class Store:
     def put_slice(self, item: dict[str, Any]) -> None:
         """Take an EndpointSlice in."""
         part = parse_slice(item)
-        if self._slices.get(part.name) != part:
-            self._slices[part.name] = part
+        of_service = self._slices.setdefault(part.service, {})
+        if of_service.get(part.name) != part:
+            of_service[part.name] = part
             self.changed.set()
 
     def drop_slice(self, name: str) -> None:
         """Forget an EndpointSlice that is gone."""
-        self._slices.pop(name, None)
-        self.changed.set()
+        for service, of_service in list(self._slices.items()):
+            if of_service.pop(name, None) is not None:
+                self.changed.set()
+            if not of_service:
+                del self._slices[service]
 
     def slices(self, service: str) -> tuple[Slice, ...]:
         """Slices of a Service."""
-        return tuple(part for part in self._slices.values() if part.service == service)
+        return tuple(self._slices.get(service, {}).values())

@@ -29,10 +29,10 @@ CORE = REPOSITORY / "operator/agent_operator/core"
 TESTS = "tests/unit/core"
 TIME_LIMIT = 120.0
 TESTS_OF = {
-    "rollout": ("test_rollout", "test_commands", "test_rollout_machine"),
-    "routing": ("test_rollout", "test_commands", "test_plan"),
+    "rollout": ("test_rollout", "test_rollout_verdicts", "test_commands", "test_rollout_machine"),
+    "routing": ("test_routing", "test_rollout", "test_plan"),
     "commands": ("test_commands",),
-    "judging": ("test_judging", "test_rollout"),
+    "judging": ("test_judging", "test_rollout_verdicts"),
     "plan": ("test_plan",),
     "decide": ("test_decide", "test_plan", "test_status"),
     "drift": ("test_drift",),
@@ -109,6 +109,8 @@ def faults(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             yield from _without_entries(node)
         case ast.expr():
             yield from _other_operators(node)
+        case _:
+            return
 
 
 def _other_operators(node: ast.expr) -> Iterator[tuple[str, ast.AST]]:
@@ -120,6 +122,8 @@ def _other_operators(node: ast.expr) -> Iterator[tuple[str, ast.AST]]:
             yield "not removed", node.operand
         case ast.BinOp() if type(node.op) in _ARITHMETIC:
             yield f"-> {_ARITHMETIC[type(node.op)].__name__}", _with(node, op=_ARITHMETIC[type(node.op)]())
+        case _:
+            return
 
 
 def _other_constants(value: object) -> Iterator[tuple[str, ast.AST]]:

@@ -29,6 +29,9 @@ RELIST_RETRY = 2.0
 CHECK_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 
+_RETRIED = (ApiError, ValueError)
+"""ValueError: nonsense in one agent's objects must not stop the work on all others."""
+
 
 class Term:
     """A term: built when the lease is won, run until it is lost, and thrown away."""
@@ -45,7 +48,7 @@ class Term:
         writer = Writer(api, self._store, observer.wrote_route)
         gateway = NamespaceGateway(self._store, writer, observer, self._acknowledgements, installation)
         reconciler = Reconciler(observer, writer, gateway, telemetry)
-        self._queue: WorkQueue[WorkKey] = WorkQueue(reconciler.reconcile, (ApiError,))
+        self._queue: WorkQueue[WorkKey] = WorkQueue(reconciler.reconcile, _RETRIED)
         reconciler.enqueue = self._queue.add
         self._intake = Intake(self._store, self._queue.add, settings.namespaces())
         self._stop = asyncio.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,13 +14,16 @@ from agent_operator.cluster.namespace import NamespaceGateway
 from agent_operator.cluster.observer import Observer
 from agent_operator.cluster.store import Key
 from agent_operator.cluster.writer import NameTakenError, Writer
+from agent_operator.core.conditions import appeared
 from agent_operator.core.decide import decide
+from agent_operator.core.facts import Note
 from agent_operator.core.plan import WriteRoute, placement_problem, plan
-from agent_operator.core.snapshot import Decision, Problem, Snapshot
+from agent_operator.core.snapshot import Agent, Decision, Problem, Snapshot
 from agent_operator.core.status import make_status
 from agent_operator.telemetry import Telemetry
 
 LOOK_AT_PROBLEM = 15.0
+LOOK_AFTER_WRITE = 0.2
 log = structlog.get_logger(__name__)
 
 
@@ -45,6 +48,25 @@ class NamespaceKey:
 
 
 WorkKey = AgentKey | NamespaceKey
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a person must mend, whether anything was written, and whether the route stands as decided."""
+
+    problems: tuple[Problem, ...]
+    wrote: bool
+    routed: bool
+
+
+def _next_look(wanted: float | None, outcome: _Outcome) -> float | None:
+    """Look again soon after a write, whose result was not in the snapshot, and later at what a person must mend."""
+    limits = [wanted] if wanted else []
+    if outcome.wrote:
+        limits.append(LOOK_AFTER_WRITE)
+    if outcome.problems:
+        limits.append(LOOK_AT_PROBLEM)
+    return min(limits, default=None)
 
 
 class Reconciler:
@@ -80,46 +102,50 @@ class Reconciler:
             return None
         now = datetime.now(UTC)
         decision = decide(snapshot, now)
-        problems, written = await self._apply(snapshot, decision)
-        if not written:
+        outcome = await self._apply(snapshot, decision)
+        if not outcome.routed:
             stored = None if snapshot.route is None else snapshot.route.spec
             decision = replace(decision, route=stored, notes=())
-        await self._tell(snapshot, decision, now)
-        if decision.look_again == 0 and not problems:
+        await self._tell(snapshot.agent, decision.notes, now)
+        if decision.look_again == 0 and not outcome.problems:
             return 0
-        everything = (*decision.problems, *placement_problem(snapshot, decision), *problems)
-        everything = (*everything, *self._gateway.problems(key.namespace))
-        status = make_status(snapshot, decision, everything, now)
-        await self._writer.report(snapshot.agent, status)
-        self._telemetry.observe(key.pair, status)
-        return LOOK_AT_PROBLEM if problems and not decision.look_again else decision.look_again
+        await self._report(snapshot, decision, outcome.problems, now)
+        return _next_look(decision.look_again, outcome)
 
-    async def _apply(self, snapshot: Snapshot, decision: Decision) -> tuple[tuple[Problem, ...], bool]:
-        """Carry out the plan; says what a person must mend, and whether the route stands as decided.
+    async def _report(
+        self, snapshot: Snapshot, decision: Decision, problems: tuple[Problem, ...], now: datetime
+    ) -> None:
+        agent = snapshot.agent
+        everything = (*decision.problems, *placement_problem(snapshot, decision), *problems)
+        everything = (*everything, *self._gateway.problems(agent.namespace))
+        status = make_status(snapshot, decision, everything, now)
+        if await self._writer.report(agent, status):
+            await self._tell(agent, appeared(everything, agent.status.get("conditions", ())), now)
+        self._telemetry.observe((agent.namespace, agent.name), status)
+
+    async def _apply(self, snapshot: Snapshot, decision: Decision) -> _Outcome:
+        """Carry out the plan.
 
         A record that cannot be written keeps the route from naming it. Any later object that is taken or refused
         becomes a condition, and holds up nothing else. What may work the next time is raised.
         """
         problems: list[Problem] = []
+        wrote = False
         actions = plan(snapshot, decision)
         for index, action in enumerate(actions):
             try:
-                await self._writer.perform(action, snapshot.agent)
+                wrote |= await self._writer.perform(action, snapshot.agent)
             except NameTakenError as taken:
                 problems.append(taken.problem)
             except RefusedError as refused:
-                problems.append(
-                    Problem(
-                        "ApplyRefused", "ApplyRefused", f"the API server refuses an object: {refused}; mend the spec"
-                    )
-                )
+                message = f"the API server refuses an object: {refused}; mend the spec"
+                problems.append(Problem("ApplyRefused", "ApplyRefused", message))
             if problems and any(isinstance(later, WriteRoute) for later in actions[index + 1 :]):
-                return tuple(problems), False
-        return tuple(problems), True
+                return _Outcome(tuple(problems), wrote=wrote, routed=False)
+        return _Outcome(tuple(problems), wrote=wrote, routed=True)
 
-    async def _tell(self, snapshot: Snapshot, decision: Decision, now: datetime) -> None:
-        agent = snapshot.agent
-        for note in decision.notes:
+    async def _tell(self, agent: Agent, notes: Iterable[Note], now: datetime) -> None:
+        for note in notes:
             log.info(note.reason, namespace=agent.namespace, agent=agent.name, message=note.message)
             self._telemetry.count(note.reason)
             suffix = f"{int(now.timestamp() * 1000):x}{next(self._numbers):04x}"

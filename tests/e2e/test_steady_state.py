@@ -60,7 +60,7 @@ def test_applied_twice_restarted_and_under_traffic_nothing_is_written_but_the_le
         end = time.monotonic() + QUIET_SECONDS
         team.wait_for("a quiet minute", lambda: time.monotonic() > end, QUIET_SECONDS + 30)
     accounts = [f"system:serviceaccount:{team.namespace}:{name}" for name in ("greylag-gateway", "default")]
-    writes = audit.writes_by(OPERATOR, *accounts)
+    writes = audit.writes_by(team.namespace, OPERATOR, *accounts)
     assert [describe(entry) for entry in writes] == []
     assert _facts(team, "support") == before
     assert clients.failed() == []
@@ -78,7 +78,12 @@ def _upgraded_image(lab: Environment, folder: Path) -> str:
     assert changed != text
     source.write_text(changed)
     file = folder / "Dockerfile"
-    lines = (f"FROM {lab.images['operator']}", "COPY agent_operator /next/agent_operator", "ENV PYTHONPATH=/next:/app")
+    lines = (
+        f"FROM {lab.images['operator']}",
+        "COPY agent_operator /next/agent_operator",
+        "WORKDIR /next",
+        "ENV PYTHONPATH=/next:/app",
+    )
     file.write_text("\n".join(lines))
     image = f"localhost/greylag-operator:upgraded-{uuid.uuid4().hex[:8]}"
     archive = folder / "image.tar"

@@ -80,6 +80,7 @@ class Cluster:
     settling: bool = False
     problems: tuple[Problem, ...] = ()
     free_port: int | None = 10000
+    remembered: dict[str, Any] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=dict)
     generation: int = 1
     log: list[Action] = field(default_factory=list)
@@ -141,6 +142,7 @@ class Cluster:
             complete=self.complete,
             problems=self.problems,
             settling=self.settling,
+            remembered=dict(self.remembered),
         )
 
     def reconcile(self) -> tuple[Action, ...]:

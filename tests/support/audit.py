@@ -28,13 +28,13 @@ class Audit:
                 self.position += len(line)
                 yield json.loads(line)
 
-    def writes_by(self, *users: str) -> list[dict[str, Any]]:
-        """Successful writes since the last call, by identity; those of the Lease are left out."""
+    def writes_by(self, namespace: str, *users: str) -> list[dict[str, Any]]:
+        """Successful writes to a namespace since the last call, by identity."""
         return [
             entry
             for entry in self.entries()
             if entry["user"]["username"] in users
-            and entry.get("objectRef", {}).get("resource") != "leases"
+            and entry.get("objectRef", {}).get("namespace") == namespace
             and entry["responseStatus"]["code"] < 400
         ]
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from demo.api import Refused, object_path
+from demo.api import Refused
 from demo.environment import Environment
 from demo.manifests import MODELS, MODELS_PORT, make_model_server, make_namespace
 from demo.traffic.client import Traffic
@@ -200,7 +200,18 @@ def team(lab: Environment, *, bad_percent: int = 60) -> Iterator[Team]:
     try:
         yield Team(lab, name)
     finally:
-        lab.api.delete(object_path(namespace))
+        _remove(lab, name)
+
+
+def _remove(lab: Environment, namespace: str) -> None:
+    """Delete a namespace; its pods may drain for an hour, and here nobody waits for their answers any more."""
+    agents = f"{GROUP}/namespaces/{namespace}/agentdeployments"
+    for agent in lab.api.get(agents)["items"]:
+        lab.api.delete(f"{agents}/{agent['metadata']['name']}")
+    lab.api.delete(f"/api/v1/namespaces/{namespace}")
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    for pod in lab.api.get(pods)["items"]:
+        lab.api.delete(f"{pods}/{pod['metadata']['name']}", gracePeriodSeconds="1")
 
 
 def _answers(url: str) -> bool:

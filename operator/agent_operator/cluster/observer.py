@@ -28,6 +28,8 @@ from agent_operator.core.revision import Record, make_document, revision_name
 from agent_operator.core.settings import Installation
 from agent_operator.core.snapshot import Agent, LiveObjects, Problem, Snapshot, StoredRoute
 
+WHOLE = 100
+
 
 class Observer:
     """Reads everything that one reconcile of an agent rests on."""
@@ -47,11 +49,13 @@ class Observer:
         self._installation = installation
         self._generations: dict[Key, tuple[int, float]] = {}
         self._routes: dict[Key, tuple[str, AgentRouteSpec]] = {}
+        self._records: dict[Key, dict[str, Manifest]] = {}
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of an agent that is gone."""
         self._generations.pop(key, None)
         self._routes.pop(key, None)
+        self._records.pop(key, None)
 
     async def observe(self, key: Key) -> Snapshot | None:
         """Snapshot of an agent; None if there is no such agent, or it is being deleted."""
@@ -63,14 +67,17 @@ class Observer:
         target, settling = await self._target(agent, problems)
         health = await self._health(agent, route)
         observations, complete = await self._observations(agent, route)
+        live = self._live(agent)
         return Snapshot(
             agent=agent,
             route=route,
             target=target,
-            live=self._live(agent),
+            live=live,
+            remembered=self._remember(agent, live),
             health=health,
             gateways=self._gateways(agent),
             free_port=self._free_port(agent) if route is None else None,
+            last_serial=serial_of(self._store.get(kinds.AGENT_ROUTE, *key)),
             observations=observations,
             complete=complete,
             problems=tuple(problems),
@@ -106,19 +113,14 @@ class Observer:
         uid, known = self._routes.get(key, ("", None))
         if manifest is None:
             return StoredRoute("", known, intact=False) if known is not None and uid == agent.uid else None
-        try:
-            stored = AgentRouteSpec.model_validate(manifest["spec"], extra="ignore")
-        except ValidationError:
-            if known is None:
-                raise
-            stored = known.model_copy(update={"serial": known.serial + 1})
         route_uid = manifest["metadata"]["uid"]
-        if known is None or uid != agent.uid:
+        stored = read_route(manifest)
+        if known is None or uid != agent.uid or stored == known:
+            if stored is None:
+                return None
             self.wrote_route(key, agent.uid, stored)
             return StoredRoute(route_uid, stored)
-        if stored == known:
-            return StoredRoute(route_uid, stored)
-        restored = known.model_copy(update={"serial": max(known.serial, stored.serial) + 1})
+        restored = known.model_copy(update={"serial": max(known.serial, serial_of(manifest)) + 1})
         return StoredRoute(route_uid, restored, intact=False)
 
     async def _target(self, agent: Agent, problems: list[Problem]) -> tuple[Record | None, bool]:
@@ -159,6 +161,14 @@ class Observer:
             services=self._owned(kinds.SERVICE, agent),
             budgets=self._owned(kinds.DISRUPTION_BUDGET, agent),
         )
+
+    def _remember(self, agent: Agent, live: LiveObjects) -> dict[str, Manifest]:
+        """Records of revisions that are not forgotten yet, as last seen: one deleted by hand can be made again."""
+        seen = self._records.setdefault((agent.namespace, agent.name), {})
+        for name in seen.keys() - live.deployments.keys() - live.records.keys():
+            del seen[name]
+        seen.update(live.records)
+        return dict(seen)
 
     def _owned(self, kind: kinds.Kind, agent: Agent) -> dict[str, Manifest]:
         """Objects labelled with the agent's name and owned by its very uid."""
@@ -205,7 +215,7 @@ class Observer:
             if peer is not None and not is_ready(pod) and not pod["metadata"].get("deletionTimestamp"):
                 reason = await self._peers.not_ready_reason(peer)
                 if reason:
-                    return reason
+                    return f"pod {peer.name} is not ready: {reason}{_secrets_wanted(pod)}"
         return ""
 
     def gateway_pods(self, namespace: str) -> list[Manifest]:
@@ -230,7 +240,8 @@ class Observer:
         return tuple(answers.values()), needed <= answers.keys()
 
     def _free_port(self, agent: Agent) -> int | None:
-        taken = {route["spec"]["port"] for route in self._store.in_namespace(kinds.AGENT_ROUTE, agent.namespace)}
+        others = self._store.in_namespace(kinds.AGENT_ROUTE, agent.namespace)
+        taken = {route["spec"]["port"] for route in others if route["metadata"]["name"] != agent.name}
         ports = range(self._installation.first_port, self._installation.last_port + 1)
         return next((port for port in ports if port not in taken), None)
 
@@ -255,9 +266,35 @@ class Observer:
 
 def _readable_rollout(spec: dict[str, Any]) -> Rollout:
     try:
-        return Rollout.model_validate(spec.get("rollout", {}))
+        return Rollout.model_validate(spec.get("rollout", {}), extra="ignore")
     except ValidationError:
         return Rollout()
+
+
+def _secrets_wanted(pod: Manifest) -> str:
+    """Which Secrets a pod wants, so that a person sees what to create."""
+    sources = [volume["secret"] for volume in pod["spec"].get("volumes", ()) if "secret" in volume]
+    wanted = sorted(
+        {f"{source['secretName']} (key {source['items'][0]['key']})" for source in sources if source.get("items")}
+    )
+    return f"; the spec names Secret {', '.join(wanted)} in this namespace" if wanted else ""
+
+
+def read_route(manifest: Manifest) -> AgentRouteSpec | None:
+    """The route of an AgentRoute; None of one that was edited into something that routes nothing."""
+    try:
+        route = AgentRouteSpec.model_validate(manifest["spec"], extra="ignore")
+    except ValidationError:
+        return None
+    roles = [entry.role for entry in route.revisions]
+    sound = roles.count(Role.STABLE) == 1 and roles.count(Role.CANARY) <= 1
+    return route if sound and sum(entry.weight for entry in route.revisions) == WHOLE else None
+
+
+def serial_of(manifest: Manifest | None) -> int:
+    """Serial of a stored AgentRoute, whatever else is wrong with it; 0 if there is none."""
+    serial = None if manifest is None else manifest.get("spec", {}).get("serial")
+    return serial if isinstance(serial, int) else 0
 
 
 def _controller(manifest: Manifest) -> Manifest | None:

@@ -49,8 +49,10 @@ class Writer:
         self._wrote_route = wrote_route
         self._normalised: dict[str, Any] = {}
 
-    async def perform(self, action: Action, owner: Agent | None) -> None:
+    async def perform(self, action: Action, owner: Agent | None) -> bool:
         """Carry out one action; `owner` is the agent it is for, None for objects of a namespace.
+
+        Says whether anything was written.
 
         Raises
         ------
@@ -61,7 +63,7 @@ class Writer:
         """
         match action:
             case Apply():
-                await self._apply(action.manifest, owner)
+                return await self._apply(action.manifest, owner)
             case Scale():
                 await self._scale(action)
             case Delete():
@@ -70,8 +72,9 @@ class Writer:
                 await self._write_route(action, owner)
             case _:
                 assert_never(action)
+        return True
 
-    async def _apply(self, manifest: Manifest, owner: Agent | None) -> None:
+    async def _apply(self, manifest: Manifest, owner: Agent | None) -> bool:
         kind = kind_of(manifest)
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         wanted = _with_fingerprint(manifest)
@@ -80,12 +83,13 @@ class Writer:
             live = await self._find(kind, namespace, name)
         if live is None:
             await self._create(kind, wanted, owner)
-            return
+            return True
         if not _is_ours(live, owner):
             raise NameTakenError(manifest)
         if self._in_sync(live, wanted):
-            return
+            return False
         await self._bring(kind, wanted, live["metadata"]["uid"])
+        return True
 
     async def _find(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         try:

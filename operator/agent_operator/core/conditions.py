@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from agent_api.meta import format_time
+from agent_operator.core.facts import Note
+from agent_operator.core.snapshot import Problem
 
 MAX_MESSAGE = 2048
 
@@ -28,6 +30,15 @@ def with_history(
     """Conditions as stored: a transition time moves only with the status."""
     known = {condition["type"]: condition for condition in before}
     return [_condition(aspect, known.get(aspect.type), generation, now) for aspect in aspects]
+
+
+def appeared(problems: Iterable[Problem], before: Sequence[Mapping[str, Any]]) -> tuple[Note, ...]:
+    """Events for problems that the conditions before did not tell of."""
+    told = {(condition["type"], condition["reason"]) for condition in before if condition["status"] == "True"}
+    fresh = {
+        (problem.type, problem.reason): problem for problem in problems if (problem.type, problem.reason) not in told
+    }
+    return tuple(Note(warning=True, reason=problem.reason, message=problem.message) for problem in fresh.values())
 
 
 def _condition(aspect: Aspect, before: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from agent_api.v1alpha1.route import AgentRouteSpec, Role
 from agent_operator.core import commands, judging, rollout, routing
 from agent_operator.core.facts import Note, Seen
+from agent_operator.core.resources.record import is_record
 from agent_operator.core.snapshot import Decision, Problem, Snapshot
 
 SETTLE_SECONDS = 2.0
@@ -23,7 +25,11 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
     return Decision(
         route=transition.route,
         notes=transition.notes,
-        problems=(*snapshot.problems, *_lost_records(snapshot, transition.route)),
+        problems=(
+            *snapshot.problems,
+            *_lost_records(snapshot, transition.route),
+            *_pod_problems(seen, transition.route),
+        ),
         waiting=transition.waiting,
         look_again=_look_again(snapshot, transition.look_again),
         judgement=judging.judge(transition.route, seen, now),
@@ -77,7 +83,7 @@ def _decide_first(snapshot: Snapshot, now: datetime) -> Decision:
         return Decision(route=None, problems=(*snapshot.problems, problem))
     known = snapshot.agent.status.get("stableRevision")
     stable = known if isinstance(known, str) and known in snapshot.live.records else snapshot.target.name
-    route = routing.first_route(snapshot.free_port, stable, now)
+    route = routing.first_route(snapshot.free_port, stable, now, serial=snapshot.last_serial + 1)
     if stable == known:
         route = routing.edit_ledger(route, stable_available=True, history=(stable,), started_at=None, progress_at=None)
     note = Note(warning=False, reason="RevisionCreated", message=f"{stable} is the first revision")
@@ -91,11 +97,23 @@ def _decide_first(snapshot: Snapshot, now: datetime) -> Decision:
 
 def _lost_records(snapshot: Snapshot, route: AgentRouteSpec) -> tuple[Problem, ...]:
     target = None if snapshot.target is None else snapshot.target.name
-    lost = [r.name for r in route.revisions if r.name not in snapshot.live.records and r.name != target]
+    records = {**snapshot.remembered, **snapshot.live.records}
+    names = [revision.name for revision in route.revisions]
+    lost = [n for n in names if (n not in records and n != target) or (n in records and not is_record(records[n]))]
     if not lost:
         return ()
     message = (
-        f"the record of {', '.join(lost)} was deleted; its pods go on as they are, but cannot be made again:"
-        " apply a spec that makes a new revision"
+        f"the record of {', '.join(lost)} was deleted or replaced; its pods go on as they are, but cannot be made"
+        " again: apply a spec that makes a new revision"
     )
     return (Problem(type="RecordLost", reason="RecordDeleted", message=message),)
+
+
+def _pod_problems(seen: Seen, route: AgentRouteSpec) -> Iterator[Problem]:
+    """What pods of serving revisions say of why they do not work."""
+    for entry in route.revisions:
+        health = seen.health(entry.name)
+        if health.failure is not None:
+            yield Problem("PodsFailing", health.failure.reason.value, f"{entry.name}: {health.failure.message}")
+        elif health.not_ready_reason:
+            yield Problem("PodsNotReady", "NotReady", f"{entry.name}: {health.not_ready_reason}")

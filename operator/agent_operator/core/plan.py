@@ -9,7 +9,7 @@ from agent_api.v1alpha1.route import AgentRouteSpec
 from agent_operator.core.names import FIELD_MANAGER
 from agent_operator.core.resources.agent import make_agent_service
 from agent_operator.core.resources.metadata import Manifest, make_metadata, make_owner
-from agent_operator.core.resources.record import make_record, read_first_overlay, read_record
+from agent_operator.core.resources.record import is_record, make_record, read_first_overlay, read_record, remake_record
 from agent_operator.core.resources.workload import (
     OVERLAY_ANNOTATION,
     make_deployment,
@@ -80,16 +80,23 @@ def _actions(snapshot: Snapshot, route: AgentRouteSpec, decision: Decision) -> I
 
 
 def _record(snapshot: Snapshot, routed: set[str], owner: Manifest) -> Iterator[Action]:
-    """A record once made is never made anew from the spec: only the target's, before it is first routed."""
+    """A record once made is never made anew from the spec: only the target's, before it is first routed.
+
+    One that was deleted by hand comes back as it was last seen.
+    """
     target, agent = snapshot.target, snapshot.agent
-    if target is None or target.name not in routed or target.name in snapshot.live.records:
-        return
-    yield Apply(make_record(target, make_overlay(agent.spec), agent.name, agent.namespace, owner))
+    for name in sorted(routed - snapshot.live.records.keys()):
+        if name in snapshot.remembered:
+            yield Apply(remake_record(snapshot.remembered[name], agent.name, agent.namespace, owner))
+        elif target is not None and target.name == name:
+            yield Apply(make_record(target, make_overlay(agent.spec), agent.name, agent.namespace, owner))
 
 
 def _workload(snapshot: Snapshot, revision: str, owner: Manifest) -> Iterator[Action]:
     agent, live = snapshot.agent, snapshot.live.deployments.get(revision)
-    config_map = snapshot.live.records.get(revision)
+    config_map = snapshot.live.records.get(revision) or snapshot.remembered.get(revision)
+    if config_map is not None and not is_record(config_map):
+        return
     if config_map is not None:
         record = read_record(config_map)
     elif snapshot.target is not None and snapshot.target.name == revision:
@@ -138,8 +145,9 @@ def _overlay(snapshot: Snapshot, revision: str) -> Manifest:
     rolling = snapshot.route is not None and _rolling(snapshot.route.spec)
     if is_target and (stored is None or not rolling):
         return make_overlay(snapshot.agent.spec)
-    if stored is not None:
-        return read_overlay(stored)
+    known = None if stored is None else read_overlay(stored)
+    if known is not None:
+        return known
     config_map = snapshot.live.records.get(revision)
     return make_overlay(snapshot.agent.spec) if config_map is None else read_first_overlay(config_map)
 

@@ -105,7 +105,7 @@ def _first_revision(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transit
 def _superseded(route: AgentRouteSpec, seen: Seen, _now: datetime) -> Transition | None:
     canary = routing.name_of(route, Role.CANARY)
     goal = goal_of(route, seen)
-    if canary is None or canary == goal:
+    if canary is None or canary == goal or (seen.paused and goal != routing.name_of(route, Role.STABLE)):
         return None
     note = Note(warning=False, reason="RolloutSuperseded", message=f"{canary} is withdrawn: the spec asks for {goal}")
     return Transition(routing.withdraw(route, None), notes=(note,), look_again=0)
@@ -129,7 +129,15 @@ def _begin(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | Non
     how = "without steps" if promote_full else f"in {len(seen.rollout.canary.steps)} steps"
     note = Note(warning=False, reason="RolloutStarted", message=f"{goal} is rolled out {how}, from {stable}")
     changed = routing.begin(route, goal, steps_hash(seen), now, promote_full=promote_full)
+    drains = any(drain.revision == goal for drain in route.rollout.draining)
+    if promote_full and drains and seen.health(goal).available(seen.replicas):
+        changed = _promote(changed, seen, now).model_copy(update={"serial": changed.serial})
     return Transition(changed, notes=(note,), look_again=0)
+
+
+def _promote(route: AgentRouteSpec, seen: Seen, now: datetime) -> AgentRouteSpec:
+    drain = seconds(seen.rollout.conversation_drain) if seen.replicas else 0.0
+    return routing.promote(route, drain, seen.rollout.revision_history_limit, now)
 
 
 def _broken(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None:
@@ -238,10 +246,8 @@ def _step(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None
     steps = seen.rollout.canary.steps
     index = route.rollout.step_index
     if route.rollout.promote_full or index >= len(steps):
-        drain = seconds(seen.rollout.conversation_drain) if seen.replicas else 0.0
-        changed = routing.promote(route, drain, seen.rollout.revision_history_limit, now)
         note = Note(warning=False, reason="RolloutCompleted", message=f"{canary} is promoted")
-        return Transition(changed, notes=(note,), look_again=0)
+        return Transition(_promote(route, seen, now), notes=(note,), look_again=0)
     return _hold(route, seen, steps[index], now)
 
 
@@ -253,6 +259,17 @@ def _hold(route: AgentRouteSpec, seen: Seen, step: Step, now: datetime) -> Trans
     if step.pause is not None:
         return _pause(route, seen, step.pause, now)
     return _analyze(route, seen, now)
+
+
+def _lower(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None:
+    """A step that lowers the weight waits for nothing."""
+    steps, index = seen.rollout.canary.steps, route.rollout.step_index
+    if routing.find(route, Role.CANARY) is None or seen.paused or index >= len(steps):
+        return None
+    weight = steps[index].set_weight
+    if weight is None or weight >= routing.canary_weight(route) or route.rollout.promote_full:
+        return None
+    return _set_weight(route, seen, weight, now)
 
 
 def _set_weight(route: AgentRouteSpec, seen: Seen, weight: int, now: datetime) -> Transition:
@@ -336,6 +353,7 @@ _GATES: tuple[Gate, ...] = (
     _lease,
     _verdict,
     _edited,
+    _lower,
     _availability,
     _paused,
     _step,

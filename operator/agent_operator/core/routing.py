@@ -55,10 +55,12 @@ def _entry(name: str, role: Role, weight: int) -> RouteRevision:
     return RouteRevision(name=name, service=name, role=role, weight=weight)
 
 
-def first_route(port: int, stable: str, now: datetime) -> AgentRouteSpec:
+def first_route(port: int, stable: str, now: datetime, *, serial: int = 1) -> AgentRouteSpec:
     """Route of a new agent: its first revision gets everything, without steps."""
     ledger = RolloutLedger(progress_at=now, started_at=now)
-    return AgentRouteSpec(serial=1, port=port, epoch=0, revisions=(_entry(stable, Role.STABLE, 100),), rollout=ledger)
+    return AgentRouteSpec(
+        serial=serial, port=port, epoch=0, revisions=(_entry(stable, Role.STABLE, 100),), rollout=ledger
+    )
 
 
 def replace_first(route: AgentRouteSpec, stable: str, now: datetime) -> AgentRouteSpec:

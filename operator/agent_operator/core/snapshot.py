@@ -62,7 +62,7 @@ class LiveObjects:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that one reconcile rests on."""
+    """Everything that one reconcile rests on; `remembered` are records as last seen, by revision."""
 
     agent: Agent
     route: StoredRoute | None
@@ -71,10 +71,12 @@ class Snapshot:
     health: Mapping[str, RevisionHealth]
     gateways: Gateways
     free_port: int | None
+    last_serial: int = 0
     observations: tuple[Observations, ...] = ()
     complete: bool = False
     problems: tuple[Problem, ...] = ()
     settling: bool = False
+    remembered: Mapping[str, Manifest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from agent_operator.core.resources.agent import agent_url
 from agent_operator.core.snapshot import Decision, Problem, Snapshot
 
 MAX_LINE = 1024
-_HARMLESS = frozenset({"PlacementDeferred"})
+_HARMLESS = frozenset({"PlacementDeferred", "PodsFailing", "PodsNotReady"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ def test_the_first_route_gets_the_free_port_and_everything():
     route = cluster.spec_of_route
     assert (route.port, route.serial, route.epoch) == (10002, 1, 0)
     assert [(entry.name, entry.weight) for entry in route.revisions] == [(cluster.target, 100)]
-    assert [note.message for note in cluster.decision.notes] == [f"{cluster.target} is the first revision"]
+    assert [(note.warning, note.reason, note.message) for note in cluster.decision.notes] == [
+        (False, "RevisionCreated", f"{cluster.target} is the first revision")
+    ]
     assert cluster.decision.look_again == 0
 
 
@@ -35,8 +37,13 @@ def test_without_a_free_port_there_is_no_route_but_a_way_out():
     cluster = Cluster(free_port=None)
     cluster.reconcile()
     assert cluster.route is None
-    assert cluster.decision.problems[0].type == "PortsExhausted"
-    assert "portRange" in cluster.decision.problems[0].message
+    assert cluster.decision.problems == (
+        Problem(
+            "PortsExhausted",
+            "PortsExhausted",
+            "every port of the gateway's range is taken in this namespace; widen portRange in the chart",
+        ),
+    )
 
 
 def test_without_a_readable_spec_there_is_no_route():

@@ -9,7 +9,7 @@ import pytest
 
 from agent_operator.core.facts import Command
 from agent_operator.core.names import FIELD_MANAGER
-from agent_operator.core.plan import Apply, Delete, Scale, WriteRoute, plan
+from agent_operator.core.plan import Apply, Delete, Scale, WriteRoute, placement_problem, plan
 from agent_operator.core.resources.workload import OVERLAY_ANNOTATION
 from agent_operator.core.snapshot import Decision, StoredRoute
 from tests.support.agents import NAME, NAMESPACE, UID, Cluster, describe, minimal_spec, record_of
@@ -137,9 +137,26 @@ def test_a_lost_record_of_another_revision_stops_only_its_own_pods():
     del cluster.records[old], cluster.deployments[old]
     made = words(cluster.reconcile())
     assert f"apply Deployment {old}" not in made
-    assert [problem.type for problem in cluster.decision.problems] == ["RecordLost"]
+    assert not [word for word in made if "ConfigMap" in word]
+    assert [(problem.type, problem.reason) for problem in cluster.decision.problems] == [
+        ("RecordLost", "RecordDeleted")
+    ]
     assert old in cluster.decision.problems[0].message
     assert "apply a spec that makes a new revision" in cluster.decision.problems[0].message
+
+
+def test_a_record_deleted_by_hand_is_made_again_as_it_was_last_seen():
+    cluster = running(rollout=HELD)
+    old, record = cluster.stable, copy.deepcopy(cluster.records[cluster.stable])
+    record["data"]["template.json"] = record["data"]["template.json"].replace("runtime:1", "runtime:of-then")
+    cluster.records[old] = copy.deepcopy(record)
+    cluster.model("m2").run()
+    cluster.remembered = {old: cluster.records.pop(old)}
+    del cluster.deployments[old]
+    cluster.run()
+    assert cluster.records[old] == record
+    assert cluster.deployments[old]["spec"]["template"]["spec"]["containers"][0]["image"] == "runtime:of-then"
+    assert cluster.condition("RecordLost") is None
 
 
 def test_the_lost_record_of_the_target_is_made_again():
@@ -231,6 +248,14 @@ def test_the_revision_that_undo_went_to_is_kept():
     assert cluster.stable == first
     cluster.edit(rollout={**NO_STEPS, "revisionHistoryLimit": 0}).run()
     assert first in cluster.records
+
+
+def test_while_paused_the_canary_stays_where_it_is_whatever_the_spec_asks_for():
+    cluster = running(rollout={**HELD, "revisionHistoryLimit": 0}).model("m2").run()
+    canary = cluster.canary
+    cluster.edit(paused=True).model("m3").run()
+    assert cluster.canary == canary
+    assert set(cluster.records) == {cluster.stable, canary}
 
 
 def test_a_record_without_pods_that_nobody_needs_is_forgotten():
@@ -352,8 +377,64 @@ def test_the_overlay_of_a_first_revision_that_is_not_yet_available_is_not_deferr
     assert cluster.condition("PlacementDeferred") is None
 
 
+def test_pods_without_an_overlay_wait_for_nothing():
+    cluster = running(rollout=HELD).model("m2").run()
+    snapshot = cluster.snapshot()
+    del snapshot.live.deployments[cluster.canary]["metadata"]["annotations"]
+    assert placement_problem(snapshot, Decision(route=snapshot.route.spec)) == ()
+    assert placement_problem(snapshot, Decision(route=None)) == ()
+
+
 def test_a_delete_names_the_very_object():
     cluster = running(rollout={**NO_STEPS, "revisionHistoryLimit": 0})
     cluster.model("m2").run()
     deleted = [action.manifest for action in cluster.log if isinstance(action, Delete)]
     assert {manifest["kind"] for manifest in deleted} == {"PodDisruptionBudget", "Service", "Deployment", "ConfigMap"}
+
+
+# What people edit by hand must not stop the operator.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "[]",
+        "{}",
+        '{"version":1,"secrets":[],"placement":{}}',
+        '{"version":1,"secrets":{},"placement":[]}',
+        '{"version":1,"secrets":{"x":{"name":"n","key":"k"}},"placement":{}}',
+        '{"version":1,"secrets":{"0":{"name":"n"}},"placement":{}}',
+        '{"version":1,"secrets":{"0":"n"},"placement":{}}',
+    ],
+)
+def test_an_overlay_edited_into_nonsense_is_put_back_as_it_began(text):
+    cluster = running(rollout=HELD, model=with_secret("old")).model("m2").run()
+    stable = cluster.stable
+    cluster.deployments[stable]["metadata"]["annotations"][OVERLAY_ANNOTATION] = text
+    cluster.run()
+    assert overlay_of(cluster, stable)["secrets"]["0"]["name"] == "old"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {},
+        {"template.json": "{}"},
+        {"template.json": "[]"},
+        {"template.json": '{"spec":{"containers":[]}}'},
+        {"template.json": '{"spec":{"containers":[{"env":"x","volumeMounts":[]}],"volumes":[]}}'},
+        {"overlay.json": "nonsense"},
+        {"document.json": "nonsense"},
+    ],
+)
+def test_a_record_replaced_by_something_else_leaves_its_pods_and_is_named(data):
+    cluster = running(rollout=HELD).model("m2").run()
+    stable = cluster.stable
+    whole = cluster.records[stable]["data"]
+    cluster.records[stable]["data"] = {**whole, **data} if data else data
+    before = copy.deepcopy(cluster.deployments[stable])
+    cluster.run()
+    assert cluster.deployments[stable] == before
+    assert cluster.condition("RecordLost")["message"].startswith(f"the record of {stable} was deleted or replaced")

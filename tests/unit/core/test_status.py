@@ -133,7 +133,13 @@ SITUATIONS = [
     (running, "Healthy", "Ready Available", "RolloutCompleted", ["serves"]),
     (first_pods_awaited, "Progressing", "Progressing Reconciling", "WaitingForPods", ["waiting for its first pods"]),
     (first_listener_awaited, "Progressing", "Available Progressing Reconciling", "WaitingForGateway", ["gateway"]),
-    (first_crashes, "Degraded", "Stalled", "CrashLoop", ["crashed 3 times", "kubectl logs --previous pod-1"]),
+    (
+        first_crashes,
+        "Degraded",
+        "Stalled PodsFailing",
+        "CrashLoop",
+        ["crashed 3 times", "kubectl logs --previous pod-1"],
+    ),
     (ports_exhausted, "Degraded", "Stalled PortsExhausted", "PortsExhausted", ["widen portRange"]),
     (instructions_settle, "Progressing", "Reconciling", "Waiting", ["settle"]),
     (
@@ -299,6 +305,18 @@ def test_a_gateway_that_refuses_a_route_is_a_condition():
     cluster.gateways_follow, cluster.applied = False, {"g1": refused, "gone": refused}
     cluster.run()
     assert cluster.condition("GatewayRejected")["message"] == "g1: duplicate port"
+
+
+def test_what_keeps_serving_pods_from_being_ready_is_a_condition():
+    cluster = stable_lost()
+    cluster.deployments[cluster.stable]["status"]["conditions"] = [
+        {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+    ]
+    cluster.run()
+    condition = cluster.condition("PodsNotReady")
+    assert (condition["status"], condition["reason"]) == ("True", "NotReady")
+    assert condition["message"] == f"{cluster.stable}: exceeded quota"
+    assert cluster.status["message"].endswith("(exceeded quota)")
 
 
 def test_a_problem_is_named_once():

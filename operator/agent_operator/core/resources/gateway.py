@@ -50,7 +50,7 @@ def make_gateway_template(namespace: str, installation: Installation) -> Manifes
         "name": "envoy",
         "command": ["python", "-m", "agent_gateway", "envoy"],
         "lifecycle": {"preStop": {"exec": {"command": ["python", "-m", "agent_gateway", "drain"]}}},
-        "readinessProbe": _probe("/ready", period=1, failures=2),
+        "readinessProbe": _probe("/ready", period=2, failures=5),
         "resources": installation.gateway_resources.get("envoy", {}),
     }
     return {

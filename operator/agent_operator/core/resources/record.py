@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from agent_api.runtime_document import DOCUMENT_KEY, RuntimeDocument
 from agent_operator.core.names import revision_labels
 from agent_operator.core.resources.metadata import Manifest, make_metadata
+from agent_operator.core.resources.workload import read_overlay
 from agent_operator.core.revision import Record
 
 TEMPLATE_KEY = "template.json"
@@ -35,6 +36,18 @@ def make_record(record: Record, overlay: Manifest, agent: str, namespace: str, o
     }
 
 
+def remake_record(seen: Manifest, agent: str, namespace: str, owner: Manifest) -> Manifest:
+    """ConfigMap of a revision again, with the content that it had."""
+    name = seen["metadata"]["name"]
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": make_metadata(name, namespace, revision_labels(agent, name), owner),
+        "immutable": True,
+        "data": dict(seen["data"]),
+    }
+
+
 def read_record(config_map: dict[str, Any]) -> Record:
     """Read a revision back from its ConfigMap.
 
@@ -47,13 +60,33 @@ def read_record(config_map: dict[str, Any]) -> Record:
     try:
         data = config_map["data"]
         document = RuntimeDocument.model_validate_json(data[DOCUMENT_KEY], extra="ignore")
-        return Record(name=name, document=document, template=json.loads(data[TEMPLATE_KEY]))
-    except (KeyError, ValidationError, json.JSONDecodeError) as error:
+        template = json.loads(data[TEMPLATE_KEY])
+        whole = _is_template(template) and read_overlay(data[OVERLAY_KEY]) is not None
+    except (KeyError, IndexError, TypeError, ValidationError, json.JSONDecodeError) as error:
         raise RecordUnreadableError(f"ConfigMap {name} is not the record of a revision") from error
+    if not whole:
+        raise RecordUnreadableError(f"ConfigMap {name} is not the whole record of a revision")
+    return Record(name=name, document=document, template=template)
+
+
+def _is_template(template: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether an overlay can be laid over it."""
+    pod = template["spec"]
+    container = pod["containers"][0]
+    return all(isinstance(part, list) for part in (pod["volumes"], container["env"], container["volumeMounts"]))
+
+
+def is_record(config_map: dict[str, Any]) -> bool:
+    """Whether a ConfigMap is the record of a revision: one made by hand may be anything."""
+    try:
+        read_record(config_map)
+    except RecordUnreadableError:
+        return False
+    return True
 
 
 def read_first_overlay(config_map: dict[str, Any]) -> Manifest:
-    """Overlay that a revision began with."""
+    """Overlay that a revision began with, of a record that `read_record` reads."""
     overlay: Manifest = json.loads(config_map["data"][OVERLAY_KEY])
     return overlay
 

@@ -97,10 +97,25 @@ def overlay_text(overlay: Manifest) -> str:
     return json.dumps(overlay, sort_keys=True, separators=(",", ":"))
 
 
-def read_overlay(text: str) -> Manifest:
-    """Read an overlay back from its annotation."""
-    overlay: Manifest = json.loads(text)
-    return overlay
+def read_overlay(text: str) -> Manifest | None:
+    """Read an overlay back; None if the text is not one that `overlay_text` wrote, but was edited by hand."""
+    try:
+        overlay = json.loads(text)
+    except ValueError:
+        return None
+    return overlay if _is_overlay(overlay) else None
+
+
+def _is_overlay(overlay: Any) -> bool:  # noqa: ANN401 - JSON
+    if not isinstance(overlay, dict) or overlay.keys() != {"version", "secrets", "placement"}:
+        return False
+    secrets, placement = overlay["secrets"], overlay["placement"]
+    if not isinstance(secrets, dict) or not isinstance(placement, dict):
+        return False
+    return all(
+        position.isdecimal() and isinstance(entry, dict) and entry.keys() == {"name", "key"}
+        for position, entry in secrets.items()
+    )
 
 
 def lay_over(template: Manifest, overlay: Manifest) -> Manifest:

@@ -1,0 +1,182 @@
+"""The observer: what it makes of objects that are broken, edited by hand, or not ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent_api.v1alpha1.rollout import Stickiness
+from agent_operator.cluster import kinds
+from agent_operator.cluster.instructions import Source
+from agent_operator.cluster.observer import Observer
+from agent_operator.cluster.store import Store
+from agent_operator.core import routing
+from agent_operator.core.resources.agent import make_route
+from agent_operator.core.resources.metadata import make_owner
+from tests.support.agents import installation, minimal_spec
+from tests.support.scene import START, stable_route
+
+KEY = ("ns", "support")
+
+
+class Silent:
+    """Peers and acknowledgements that say nothing, and instructions that are not there."""
+
+    async def not_ready_reason(self, _peer):
+        return ""
+
+    async def observations(self, peers):
+        return {}
+
+    def applied(self, _namespace, _agent):
+        return {}
+
+    async def read(self, _key):
+        return Source(None, float("-inf"))
+
+
+class World:
+    def __init__(self):
+        self.store = Store()
+        silent = Silent()
+        self.observer = Observer(self.store, silent, silent, silent, installation())
+        self.version = 0
+
+    def put(self, kind, name, owners=(), labels=None, **fields):
+        self.version += 1
+        metadata = {
+            "name": name,
+            "namespace": "ns",
+            "uid": f"uid-{name}",
+            "generation": 1,
+            "resourceVersion": str(self.version),
+            "labels": labels or {},
+            "ownerReferences": list(owners),
+        }
+        self.store.put(kind, {"metadata": metadata, **fields})
+
+    def agent(self, **spec):
+        self.put(kinds.AGENT_DEPLOYMENT, "support", spec=minimal_spec(**spec))
+
+    def route(self, route, uid="uid-route"):
+        self.version += 1
+        manifest = make_route("support", "ns", make_owner("support", "uid-support"), route)
+        manifest["metadata"] |= {"resourceVersion": str(self.version), "uid": uid}
+        self.store.put(kinds.AGENT_ROUTE, manifest)
+
+    async def snapshot(self):
+        return await self.observer.observe(KEY)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+async def test_an_agent_that_is_not_there_or_is_being_deleted_has_no_snapshot(world):
+    assert await world.snapshot() is None
+    world.agent()
+    manifest = world.store.get(kinds.AGENT_DEPLOYMENT, *KEY)
+    manifest["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    assert await world.snapshot() is None
+
+
+async def test_a_readable_spec_has_a_target_and_no_problem(world):
+    world.agent()
+    snapshot = await world.snapshot()
+    assert snapshot.problems == ()
+    assert snapshot.target.name.startswith("support-")
+    assert (snapshot.free_port, snapshot.route) == (10000, None)
+
+
+async def test_an_unreadable_spec_keeps_the_kill_switch_and_freezes_the_rollout(world):
+    canary = {"stickiness": "User", "steps": [{"setWeight": 3}]}
+    world.agent(suspend=True, replicas=7, resilience={"maxAttempts": 99}, rollout={"canary": canary})
+    snapshot = await world.snapshot()
+    assert snapshot.target is None
+    assert snapshot.problems[0].type == "InvalidSpec"
+    assert snapshot.problems[0].message.startswith("spec.resilience.maxAttempts: ")
+    spec = snapshot.agent.spec
+    assert (spec.suspend, spec.paused, spec.replicas) == (True, True, 7)
+    assert spec.rollout.canary.stickiness is Stickiness.USER
+    assert [step.set_weight for step in spec.rollout.canary.steps] == [3]
+
+
+@pytest.mark.parametrize("rollout", [None, {"canary": {"steps": "all"}}, 5])
+async def test_an_unreadable_rollout_is_the_default_one_and_stands_still(world, rollout):
+    world.agent(rollout=rollout, replicas="many")
+    spec = (await world.snapshot()).agent.spec
+    assert (spec.paused, spec.suspend, spec.replicas) == (True, False, 1)
+
+
+async def test_missing_instructions_are_named_with_the_way_out(world):
+    reference = {"configMapKeyRef": {"name": "prompts", "key": "a.md"}}
+    world.agent(agent={"instructionsFrom": reference})
+    snapshot = await world.snapshot()
+    assert snapshot.target is None
+    assert snapshot.problems[0].message == (
+        "spec.agent.instructionsFrom: ConfigMap prompts does not exist; create it in this namespace"
+    )
+
+
+async def test_a_route_as_it_was_written_is_intact(world):
+    world.agent()
+    world.route(stable_route())
+    for _ in range(2):
+        stored = (await world.snapshot()).route
+        assert (stored.uid, stored.spec, stored.intact) == ("uid-route", stable_route(), True)
+
+
+async def test_a_route_edited_by_hand_is_put_back_with_a_higher_serial(world):
+    world.agent()
+    world.route(stable_route())
+    await world.snapshot()
+    edited = stable_route().model_copy(update={"serial": 9, "suspended": True})
+    world.route(edited)
+    stored = (await world.snapshot()).route
+    assert (stored.intact, stored.spec) == (False, stable_route().model_copy(update={"serial": 10}))
+
+
+async def test_a_route_deleted_by_hand_is_known_from_memory(world):
+    world.agent()
+    world.route(stable_route())
+    await world.snapshot()
+    world.store.discard(kinds.AGENT_ROUTE, KEY)
+    stored = (await world.snapshot()).route
+    assert (stored.uid, stored.spec, stored.intact) == ("", stable_route(), False)
+    world.observer.forget(KEY)
+    assert (await world.snapshot()).route is None
+
+
+async def test_a_free_port_is_one_that_no_route_of_the_namespace_has(world):
+    world.agent()
+    for port, name in ((10000, "a"), (10002, "b")):
+        spec = routing.first_route(port, "v1", START)
+        manifest = make_route(name, "ns", make_owner(name, "u"), spec)
+        manifest["metadata"] |= {"resourceVersion": "1", "uid": name}
+        world.store.put(kinds.AGENT_ROUTE, manifest)
+    assert (await world.snapshot()).free_port == 10001
+
+
+async def test_objects_with_our_label_that_are_not_owned_by_the_agent_do_not_count(world):
+    world.agent()
+    labels = {"greylag.dev/agent": "support"}
+    world.put(kinds.SERVICE, "support", labels=labels)
+    world.put(kinds.CONFIG_MAP, "ours", [{"uid": "uid-support"}], labels)
+    live = (await world.snapshot()).live
+    assert (set(live.services), set(live.records)) == (set(), {"ours"})
+
+
+def pod_of(world, name, owner):
+    world.put(kinds.POD, name, owner, {"app.kubernetes.io/component": "gateway"}, status={})
+
+
+async def test_only_pods_of_our_own_replica_sets_are_pods_of_ours(world):
+    world.put(kinds.DEPLOYMENT, "gw", spec={})
+    world.put(kinds.REPLICA_SET, "rs", [{"uid": "uid-gw", "name": "gw", "controller": True}])
+    world.put(kinds.REPLICA_SET, "stray", [{"uid": "uid-else", "name": "gw", "controller": True}])
+    pod_of(world, "ours", [{"uid": "uid-rs", "name": "rs", "controller": True}])
+    pod_of(world, "liar", [{"uid": "uid-made-up", "name": "rs", "controller": True}])
+    pod_of(world, "no-controller", [{"uid": "uid-rs", "name": "rs"}])
+    pod_of(world, "of-a-stray", [{"uid": "uid-stray", "name": "stray", "controller": True}])
+    pod_of(world, "bare", [])
+    assert [pod["metadata"]["name"] for pod in world.observer.gateway_pods("ns")] == ["ours"]
