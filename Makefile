@@ -46,7 +46,10 @@ lint: $(STAMP)  ## ruff, mypy --strict, import contract, sizes
 unit: $(STAMP)  ## tests that need no cluster
 	@$(PY) -m pytest tests/unit tests/contract $(ARGS)
 
-test: lint unit  ## everything: lint, unit, and on a cluster integration and e2e
+test: $(STAMP)  ## everything: lint, unit, and on a cluster integration and e2e
+	@$(PY) -m devcluster packages
+	@$(PY) -m devcluster build
+	@$(MAKE) lint unit
 	@$(PY) scripts/with_cluster.py -- $(PY) -m pytest $(wildcard tests/integration tests/e2e) $(ARGS)
 
 e2e: $(STAMP)  ## end-to-end tests alone
@@ -63,6 +66,7 @@ bench: $(STAMP)  ## measure; NAME=... for one
 
 crds: $(STAMP)  ## generate crds/ and the chart's copy
 	@$(PY) -m agent_api.crdgen crds
+	@$(PY) -m agent_api.reference docs/reference/agentdeployment.md
 	@mkdir -p charts/greylag/files/crds
 	@rm -f charts/greylag/files/crds/*.yaml
 	@cp crds/*.yaml charts/greylag/files/crds/

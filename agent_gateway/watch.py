@@ -29,7 +29,7 @@ _SILENCE_SECONDS = 90.0
 """Bookmarks come about once a minute: longer silence means that the connection is dead."""
 _MAX_EVENT_BYTES = 4 * 1024 * 1024
 _FIRST_BACKOFF_SECONDS = 0.2
-_LAST_BACKOFF_SECONDS = 10.0
+_LAST_BACKOFF_SECONDS = 4.0
 _SLICE_SELECTOR = f"{SERVICE_NAME_LABEL},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io"
 
 

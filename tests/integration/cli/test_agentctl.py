@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
 
 from agentctl.__main__ import real_environment, run
 from agentctl.failures import Call, failure
@@ -41,8 +43,30 @@ def api() -> Iterator[client.ApiClient]:
     definitions = str(REPOSITORY / "crds")
     _kubectl("apply", "--server-side", "--force-conflicts", "-f", definitions)
     _kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", definitions)
-    with config.new_client_from_config() as connection:
+    with config.new_client_from_config() as connection, _operator_away(connection):
         yield connection
+
+
+@contextmanager
+def _operator_away(connection: client.ApiClient) -> Iterator[None]:
+    """Here the status is written by hand: an operator that is installed must not write it again meanwhile."""
+    apps = client.AppsV1Api(connection)
+    place = ("greylag-operator", "greylag-system")
+    try:
+        replicas = apps.read_namespaced_deployment_scale(*place, _request_timeout=TIMEOUT).spec.replicas
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        yield
+        return
+    apps.patch_namespaced_deployment_scale(*place, {"spec": {"replicas": 0}}, _request_timeout=TIMEOUT)
+    _kubectl(
+        "-n", place[1], "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=15s"
+    )
+    try:
+        yield
+    finally:
+        apps.patch_namespaced_deployment_scale(*place, {"spec": {"replicas": replicas}}, _request_timeout=TIMEOUT)
 
 
 def _kubectl(*arguments: str) -> str:
