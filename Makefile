@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUNBUFFERED := 1
 export CLUSTER CLUSTER_NAME IMAGE_REGISTRY IMAGE_REGISTRY_INSECURE NODES
 
-.PHONY: help setup lint unit test e2e soak demo bench crds images lock cluster-up cluster-down kubectl clean
+.PHONY: help setup lint unit test integration e2e e2e-tests soak demo bench crds images lock cluster-up cluster-down kubectl clean
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z0-9-]*\):.*##/\1#/p' $(MAKEFILE_LIST) | column -t -s '#'
@@ -50,10 +50,18 @@ test: $(STAMP)  ## everything: lint, unit, and on a cluster integration and e2e
 	@$(PY) -m devcluster packages
 	@$(PY) -m devcluster build
 	@$(MAKE) lint unit
-	@$(PY) scripts/with_cluster.py -- $(PY) -m pytest $(wildcard tests/integration tests/e2e) $(ARGS)
+	@$(PY) scripts/with_cluster.py -- $(MAKE) integration e2e-tests
+
+integration: $(STAMP)
+	@$(PY) -m pytest tests/integration $(ARGS)
 
 e2e: $(STAMP)  ## end-to-end tests alone
-	@$(PY) scripts/with_cluster.py -- $(PY) -m pytest tests/e2e $(ARGS)
+	@$(PY) scripts/with_cluster.py -- $(MAKE) e2e-tests
+
+e2e-tests: $(STAMP)
+	@$(PY) -m pytest tests/e2e/alone $(ARGS)
+	@$(PY) -m pytest tests/e2e/together -n 4 $(ARGS)
+	@$(PY) -m pytest tests/e2e/afterwards $(ARGS)
 
 soak: $(STAMP)  ## long repetitions, with results to commit
 	@$(PY) scripts/with_cluster.py -- $(PY) -m pytest tests/soak $(ARGS)

@@ -69,11 +69,21 @@ class Sightings:
         Raises:
             DemoError: they are not all seen within `seconds`, or the watch broke.
         """
+        times = self.await_most(names, seconds)
+        missing = set(names) - times.keys()
+        if missing:
+            raise DemoError(f"{self._path}: {len(missing)} of {len(names)} not as wanted after {seconds:.0f} s")
+        return times
+
+    def await_most(self, names: Collection[str], seconds: float) -> dict[str, float]:
+        """As `await_all`, but times of those that were seen in time, if not all are.
+
+        Raises:
+            DemoError: the watch broke.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._error is not None or self._times.keys() >= set(names), seconds)
-            missing = set(names) - self._times.keys()
-            if missing and self._error is not None:
+            times = dict(self._times)
+            if self._error is not None and set(names) - times.keys():
                 raise self._error
-            if missing:
-                raise DemoError(f"{self._path}: {len(missing)} of {len(names)} not as wanted after {seconds:.0f} s")
-            return dict(self._times)
+            return times

@@ -1,4 +1,8 @@
-"""The devcluster with Greylag installed by its chart: brought up once, quick if it is there."""
+"""The devcluster with Greylag installed by its chart: brought up once, quick if it is there.
+
+Tests in `alone/` disturb the whole cluster (leader, API server, upgrade) or measure it, and run one at a time; those in
+`together/` keep to their namespace, and run side by side on the installation that the former leave.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ from tests.support import lab as laboratory
 
 
 @pytest.fixture(scope="session")
-def lab() -> Environment:
+def lab(request: pytest.FixtureRequest) -> Environment:
+    if hasattr(request.config, "workerinput"):
+        return Environment.attach(read_cluster_choice(), Console())
     return Environment.bring_up(read_cluster_choice(), Console())
 
 

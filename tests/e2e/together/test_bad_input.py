@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from demo.api import object_path
-from demo.environment import Environment
 from tests.support.lab import GROUP, Team
 
 SLOW_STEPS = [{"setWeight": 30}, {"pause": {}}]
@@ -166,11 +165,3 @@ def test_an_agent_deleted_in_mid_rollout_leaves_nothing_and_the_gateway_goes_wit
         return [str(o["metadata"]["name"]) for objects in found for o in objects]
 
     team.wait_for("nothing of ours in the namespace", lambda: not left(), 90)
-
-
-def test_the_operators_log_has_no_traceback(lab: Environment) -> None:
-    """Last in this file on purpose: all of the above went through the operator by then."""
-    selector = "app.kubernetes.io/component=operator"
-    log = lab.kubectl("-n", "greylag-system", "logs", "-l", selector, "--tail=-1", "--prefix")
-    assert "leading" in log
-    assert "Traceback" not in log
