@@ -1,4 +1,4 @@
-"""Three releases under traffic: the first gets healthy, a good one is promoted by proof, a bad one goes back by itself."""
+"""Three releases under traffic: the first gets healthy, a good one is promoted, a bad one goes back by itself."""
 
 from __future__ import annotations
 
