@@ -34,6 +34,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
         look_again=_look_again(snapshot, transition.look_again),
         judgement=judging.judge(transition.route, seen, now),
         acknowledged=seen.acknowledged and not changed,
+        overdue=transition.overdue,
     )
 
 

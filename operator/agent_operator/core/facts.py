@@ -108,9 +108,13 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What a decision made of the route, what to tell people, and when to look again (seconds; None: on change)."""
+    """What a decision made of the route, what to tell people, and when to look again (seconds; None: on change).
+
+    `overdue`: a first revision, which nothing can take the place of, has missed its deadline.
+    """
 
     route: AgentRouteSpec
     notes: tuple[Note, ...] = ()
     look_again: float | None = None
     waiting: str = ""
+    overdue: bool = False

@@ -98,8 +98,24 @@ def _first_revision(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transit
             route, stable_available=True, history=(stable,), started_at=None, progress_at=None, progress_ready=0
         )
         return Transition(changed, notes=(note,), look_again=0)
-    deadline = _progress(route, seen, stable, now)
-    return deadline if deadline is not None else Transition(route, waiting=f"{stable}: waiting for its first pods")
+    noted = _progress(route, seen, stable, now)
+    return _await_first(route, seen, stable, now) if noted is None else noted
+
+
+def _await_first(route: AgentRouteSpec, seen: Seen, stable: str, now: datetime) -> Transition:
+    """A first revision is never taken back: past its deadline it is said to be stuck."""
+    left = _time_left(route, seen, now)
+    if left > 0:
+        return Transition(route, look_again=left, waiting=f"{stable}: waiting for its first pods")
+    reason = seen.health(stable).not_ready_reason or f"{seen.health(stable).ready} of {seen.replicas} pods are ready"
+    waiting = f"{stable}: not available after {seen.rollout.progress_deadline}: {reason}"
+    return Transition(route, waiting=waiting, overdue=True)
+
+
+def _time_left(route: AgentRouteSpec, seen: Seen, now: datetime) -> float:
+    """Seconds until the deadline of whatever pods are awaited."""
+    waited = (now - (route.rollout.progress_at or now)).total_seconds()
+    return seconds(seen.rollout.progress_deadline) - waited
 
 
 def _superseded(route: AgentRouteSpec, seen: Seen, _now: datetime) -> Transition | None:
@@ -200,8 +216,7 @@ def _availability(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transitio
     noted = _progress(route, seen, canary, now)
     if noted is not None:
         return noted
-    limit = seconds(seen.rollout.progress_deadline)
-    left = limit - (now - (route.rollout.progress_at or now)).total_seconds()
+    left = _time_left(route, seen, now)
     reason = health.not_ready_reason or f"{health.ready} of {seen.replicas} pods are ready"
     if left <= 0:
         message = f"not available after {seen.rollout.progress_deadline}: {reason}"

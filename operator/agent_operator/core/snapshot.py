@@ -90,3 +90,4 @@ class Decision:
     look_again: float | None = None
     judgement: Judgement | None = None
     acknowledged: bool = False
+    overdue: bool = False

@@ -137,7 +137,7 @@ def _phase(view: _View) -> Phase:
         return Phase.DEGRADED
     if view.canary is None and view.route.rollout.stable_available and not view.available:
         return Phase.DEGRADED
-    if view.canary is None and view.health.failure is not None:
+    if view.canary is None and (view.health.failure is not None or view.decision.overdue):
         return Phase.DEGRADED
     if view.held:
         return Phase.PAUSED
@@ -238,13 +238,22 @@ def _reason(view: _View) -> str:
         return "RolledBack" if rejection.reason not in {"Undone", "Aborted"} else rejection.reason
     if view.canary is None and view.health.failure is not None:
         return view.health.failure.reason.value
+    if view.decision.overdue:
+        return "ProgressDeadlineExceeded"
     if view.held:
-        return "SpecPaused" if view.snapshot.agent.spec.paused else "CanaryPauseStep"
+        return _hold_reason(view)
     if view.canary is not None:
         return "RolloutInProgress"
     if view.complete:
         return "RolloutCompleted" if view.connected else "WaitingForGateway"
     return "WaitingForPods"
+
+
+def _hold_reason(view: _View) -> str:
+    if view.snapshot.agent.spec.paused:
+        return "SpecPaused"
+    analysis = view.route.rollout.analysis
+    return "AnalysisInconclusive" if analysis is not None and analysis.inconclusive else "CanaryPauseStep"
 
 
 def _revisions(view: _View) -> dict[str, Any]:

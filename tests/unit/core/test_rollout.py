@@ -75,6 +75,20 @@ def test_first_revision_that_never_came_up_is_replaced_without_a_canary():
     assert scene.route.rollout.history == ("v2",)
 
 
+def test_first_revision_past_its_deadline_is_said_to_be_stuck_and_recovers_when_its_pods_come():
+    scene = first_scene().run()
+    assert scene.step().look_again == pytest.approx(600)
+    scene.passes(599)
+    assert not scene.step().overdue
+    scene.passes(2)
+    stuck = scene.step()
+    assert stuck.overdue
+    assert stuck.waiting == "v1: not available after 10m: 0 of 2 pods are ready"
+    assert scene.stable == "v1"
+    scene.is_ready("v1").run()
+    assert scene.route.rollout.stable_available
+
+
 def test_progress_of_the_first_revision_is_noted():
     scene = first_scene().run()
     scene.passes(30).is_starting("v1", ready=1).run()

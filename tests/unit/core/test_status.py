@@ -157,7 +157,13 @@ SITUATIONS = [
         "RolloutInProgress",
         ["step 2/2", "first requests"],
     ),
-    (inconclusive, "Paused", "Available Reconciling Paused", "CanaryPauseStep", ["inconclusive", "agent promote`"]),
+    (
+        inconclusive,
+        "Paused",
+        "Available Reconciling Paused",
+        "AnalysisInconclusive",
+        ["inconclusive", "agent promote`"],
+    ),
     (paused_by_spec, "Paused", "Available Reconciling Paused", "SpecPaused", ["spec.paused is true; set it to false"]),
     (
         paused_before_begin,
