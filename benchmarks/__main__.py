@@ -26,6 +26,8 @@ class Bench:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        # Taken once, before images are built: a commit made meanwhile is not what was measured.
+        self._run = machine.present_run()
         self._lab = functools.cache(lambda: Environment.bring_up(read_cluster_choice(), console))
 
     def measurements(self) -> dict[str, Callable[[], Outcome]]:
@@ -55,7 +57,7 @@ class Bench:
             self._console.say(f"{name}: failed: {error}")
             return False
         figures = {**outcome.figures, "load": before, "loadAfter": machine.load()}
-        path = write_outcome(FOLDER, replace(outcome, figures=figures), machine.present_run())
+        path = write_outcome(FOLDER, replace(outcome, figures=figures), self._run)
         for bar, found in outcome.bars.items():
             verdict = "met" if found.met else "NOT MET"
             self._console.say(f"{name}: {bar} {found.value:g}, at most {found.limit:g}: {verdict}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from agent_api.meta import API_VERSION
 from benchmarks.acknowledgements import Acknowledgements
 from benchmarks.audit import AuditLog, route_writes
-from benchmarks.laboratory import agents_path, is_healthy, make_agent, namespace, pods_path
+from benchmarks.laboratory import agents_path, deployments_path, is_healthy, make_agent, namespace, pods_path
 from benchmarks.outcome import Bar, Outcome, spread
+from demo.api import Document
 from demo.environment import Environment
 from demo.errors import DemoError
 
@@ -27,6 +28,7 @@ _CHANGE_SECONDS = 30
 _PAUSE_SECONDS = 0.5
 """Between changes, as between a person's: the operator reports on one before the next comes."""
 _AGENT = "support"
+_GATEWAY = "greylag-gateway"
 _COMPONENT = "app.kubernetes.io/component=gateway"
 
 
@@ -40,7 +42,7 @@ def measure(lab: Environment) -> Outcome:
         lab.apply(make_agent(_AGENT, space, replicas=1))
         agent_path = f"{agents_path(space)}/{_AGENT}"
         lab.api.await_that("a healthy agent", _READY_SECONDS, lambda: is_healthy(lab.api.get(agent_path)) or None)
-        gateways = _ready_gateways(lab, space)
+        gateways = lab.api.await_that("the gateways", _READY_SECONDS, lambda: _gateways_if_ready(lab, space))
         serial = int(lab.api.get(f"/apis/{API_VERSION}/namespaces/{space}/agentroutes/{_AGENT}")["spec"]["serial"])
         audit = AuditLog(lab.devcluster.audit_log)
         with Acknowledgements(gateways, _AGENT) as acknowledged:
@@ -54,8 +56,15 @@ def measure(lab: Environment) -> Outcome:
     return Outcome(NAME, figures, {"writeP95Ms": Bar(figures["writeP95Ms"], _LIMIT_MS)})
 
 
-def _ready_gateways(lab: Environment, space: str) -> dict[str, str]:
-    pods = lab.api.get(pods_path(space), labelSelector=_COMPONENT)["items"]
+def _gateways_if_ready(lab: Environment, space: str) -> dict[str, str] | None:
+    """Addresses of the gateway pods, by name; None until there are as many ready ones as there shall be."""
+    wanted = lab.api.get(f"{deployments_path(space)}/{_GATEWAY}")["spec"]["replicas"]
+    found = ready_addresses(lab.api.get(pods_path(space), labelSelector=_COMPONENT)["items"])
+    return found if len(found) == wanted else None
+
+
+def ready_addresses(pods: Iterable[Document]) -> dict[str, str]:
+    """Addresses of ready pods, by name."""
     ready = {"type": "Ready", "status": "True"}
     return {
         pod["metadata"]["name"]: pod["status"]["podIP"]

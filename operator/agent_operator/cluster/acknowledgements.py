@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 
 import aiohttp
 import structlog
 from pydantic import ValidationError
 
 from agent_api.acknowledgement import APPLIED_PATH, Applied, AppliedRoute
-from agent_operator.cluster.peers import MAX_BYTES, Peer
+from agent_operator.cluster.peers import Peer, read_body
 from agent_operator.cluster.store import Key
 
 WAIT_SECONDS = 20
@@ -79,8 +80,9 @@ class Acknowledgements:
         timeout = aiohttp.ClientTimeout(total=WAIT_SECONDS + 5)
         try:
             async with self._session.get(url, params=query, timeout=timeout, allow_redirects=False) as response:
-                body = await response.content.read(MAX_BYTES)
-                return Applied.model_validate_json(body, extra="ignore") if response.status == 200 else None  # noqa: PLR2004 - OK
+                body = await read_body(response)
+                answered = response.status == HTTPStatus.OK and body is not None
+                return Applied.model_validate_json(body or b"", extra="ignore") if answered else None
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
         except ValidationError as error:

@@ -95,7 +95,17 @@ class Peers:
         async with self._slots:
             try:
                 async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
-                    body = await response.content.read(MAX_BYTES + 1)
+                    body = await read_body(response)
             except (aiohttp.ClientError, TimeoutError, OSError):
                 return 0, b""
-        return (response.status, body) if len(body) <= MAX_BYTES else (0, b"")
+        return (0, b"") if body is None else (response.status, body)
+
+
+async def read_body(response: aiohttp.ClientResponse) -> bytes | None:
+    """The whole body, however many pieces it comes in; None if it is longer than MAX_BYTES."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > MAX_BYTES:
+            return None
+    return bytes(body)

@@ -55,7 +55,15 @@ def test_a_missing_secret_is_named_and_the_pod_gets_ready_once_it_is_there(team:
     }
     team.apply(secret)
     team.wait_phase("support", "Healthy", 150)
-    assert "sk-not-a-real-key" not in str(team.status("support"))
+    kinds = ("agentdeployments,agentroutes,configmaps,events,deployments,pods", "-o", "yaml")
+    everything = team.lab.kubectl("-n", team.namespace, "get", *kinds)
+    logs = team.lab.kubectl("-n", team.namespace, "logs", "-l", "app.kubernetes.io/managed-by=greylag", "--tail=-1")
+    operator = team.lab.kubectl(
+        "-n", "greylag-system", "logs", "-l", "app.kubernetes.io/component=operator", "--tail=-1"
+    )
+    for place in (everything, logs, operator):
+        assert place
+        assert "sk-not-a-real-key" not in place
 
 
 def test_an_image_that_cannot_be_pulled_takes_the_canary_back_and_the_old_revision_serves(team: Team) -> None:

@@ -13,6 +13,7 @@ from benchmarks.create_latency import owner_of
 from benchmarks.fleet import Fleet, summarise
 from benchmarks.laboratory import is_healthy, make_agent, make_deployment, name_if_observed
 from benchmarks.process import Watched, parse_usage, usage_of
+from benchmarks.route_latency import ready_addresses
 from benchmarks.sightings import Sightings
 from demo.errors import DemoError
 from demo.manifests import make_namespace
@@ -155,3 +156,12 @@ def test_a_fleet_is_held_to_its_writes_its_errors_and_its_health():
         "writesPerObject": (13.01, False),
         "apiErrors": (1, False),
     }
+
+
+def test_only_ready_gateways_must_have_the_route_in_force():
+    def pod(name, status):
+        conditions = [{"type": "Ready", "status": status, "lastTransitionTime": "then"}]
+        return {"metadata": {"name": name}, "status": {"podIP": f"ip-{name}", "conditions": conditions}}
+
+    pods = [pod("a", "True"), pod("b", "False"), {"metadata": {"name": "c"}, "status": {}}]
+    assert ready_addresses(pods) == {"a": "ip-a"}

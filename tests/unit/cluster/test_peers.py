@@ -1,0 +1,90 @@
+"""What pods answer is read whole, within bounds, and what makes no sense answers nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from agent_operator.cluster import peers as peers_module
+from agent_operator.cluster.acknowledgements import Acknowledgements
+from agent_operator.cluster.peers import Peer, Peers
+
+PIECES = 400
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+async def _serve(body: bytes, path: str, status: int = 200) -> tuple[web.AppRunner, Peer]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
+        size = max(1, len(body) // PIECES)
+        for begin in range(0, len(body), size):
+            await response.write(body[begin : begin + size])
+        return response
+
+    app = web.Application()
+    app.add_routes([web.get(path, answer)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]
+    return runner, Peer("pod", "127.0.0.1", port)
+
+
+def _observations(slots: int) -> bytes:
+    slot = {"revision": "v1", "epoch": 1, "start": 0, "requests": 1, "failures": 0, "conversations": 1}
+    document = {"instance": "pod", "since": 0, "settledUntil": 5, "inFlight": 0, "slots": [slot] * slots}
+    return json.dumps(document).encode()
+
+
+async def test_an_answer_in_many_pieces_is_read_whole(session):
+    runner, peer = await _serve(_observations(5000), "/observations")
+    try:
+        answers = await Peers(session).observations([peer])
+    finally:
+        await runner.cleanup()
+    assert len(answers["pod"].slots) == 5000
+
+
+async def test_an_answer_beyond_the_bound_answers_nothing(session, monkeypatch):
+    monkeypatch.setattr(peers_module, "MAX_BYTES", 1000)
+    runner, peer = await _serve(_observations(5000), "/observations")
+    try:
+        assert await Peers(session).observations([peer]) == {}
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_pod_says_why_it_is_not_ready(session):
+    problem = json.dumps({"detail": "Secret key for model m (position 0) is missing"}).encode()
+    runner, peer = await _serve(problem, "/ready", status=503)
+    try:
+        reason = await Peers(session).not_ready_reason(peer)
+    finally:
+        await runner.cleanup()
+    assert reason == "Secret key for model m (position 0) is missing"
+
+
+async def test_acknowledgements_of_many_agents_are_read_whole(session):
+    routes = {f"agent-{number}": {"uid": "u", "serial": 1} for number in range(3000)}
+    document = json.dumps({"instance": "pod", "version": 1, "boot": "b", "routes": routes}).encode()
+    runner, peer = await _serve(document, "/applied")
+    changed = []
+    acknowledgements = Acknowledgements(session, changed.append)
+    try:
+        answer = await acknowledgements._ask(peer, None)
+    finally:
+        await acknowledgements.close()
+        await runner.cleanup()
+    assert answer is not None
+    assert len(answer.routes) == 3000
