@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from collections.abc import Iterator
@@ -74,12 +75,13 @@ class Telemetry:
             registry=self.registry,
         )
         self._busy_since: dict[int, float] = {}
+        self._tokens = itertools.count()
 
     @contextmanager
     def reconcile(self, kind: str) -> Iterator[None]:
         """Time one reconcile and count its failure."""
         began = perf_counter()
-        token = id(object())
+        token = next(self._tokens)
         self._busy_since[token] = began
         try:
             yield
