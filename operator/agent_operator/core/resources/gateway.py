@@ -43,7 +43,7 @@ def make_gateway_template(namespace: str, installation: Installation) -> Manifes
         "ports": [{"name": "control", "containerPort": GATEWAY_CONTROL_PORT, "protocol": "TCP"}],
         "startupProbe": _probe("/healthz", period=1, failures=120),
         "livenessProbe": _probe("/healthz", period=10, failures=6),
-        "resources": installation.gateway_resources.get("sidecar", {}),
+        "resources": installation.gateway_resources,
     }
     envoy = {
         **common,
@@ -51,7 +51,7 @@ def make_gateway_template(namespace: str, installation: Installation) -> Manifes
         "command": ["python", "-m", "agent_gateway", "envoy"],
         "lifecycle": {"preStop": {"exec": {"command": ["python", "-m", "agent_gateway", "drain"]}}},
         "readinessProbe": _probe("/ready", period=2, failures=5),
-        "resources": installation.gateway_resources.get("envoy", {}),
+        "resources": installation.gateway_resources,
     }
     return {
         "metadata": {"labels": gateway_labels()},
