@@ -78,12 +78,19 @@ def _summary(agent: AgentDeployment, width: int) -> list[Text]:
         [
             ("Serves", _serves(agent)),
             ("Rolling out", _rolling_out(agent)),
-            ("Model", agent.spec.model.name),
+            ("Model", _model(agent)),
             ("URL", status.url or MISSING),
         ],
         indent=INDENT,
     )
     return [title, *message, Text(), *facts]
+
+
+def _model(agent: AgentDeployment) -> str:
+    """Model of the spec, which after a rollback is not the one that serves."""
+    status = status_of(agent)
+    taken_back = status.rejected_revision is not None and status.canary_revision is None
+    return f"{agent.spec.model.name} (asked for by the spec; not what serves)" if taken_back else agent.spec.model.name
 
 
 def _serves(agent: AgentDeployment) -> str:
