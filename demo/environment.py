@@ -93,7 +93,7 @@ class Environment:
         """
         merged = _merge(_image_values(self.images), values)
         argv = ["helm", "upgrade", "--install", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE]
-        argv += ["--create-namespace", "--wait", "--timeout", f"{_HELM_SECONDS}s"]
+        argv += ["--create-namespace", "--take-ownership", "--wait", "--timeout", f"{_HELM_SECONDS}s"]
         for name, value in _flat(merged):
             argv += ["--set-json", f"{name}={json.dumps(value)}"]
         began = time.monotonic()

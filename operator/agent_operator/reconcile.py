@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from agent_operator.cluster.errors import RefusedError
+from agent_operator.cluster.errors import NamespaceEndingError, RefusedError
 from agent_operator.cluster.namespace import NamespaceGateway
 from agent_operator.cluster.observer import Observer
 from agent_operator.cluster.store import Key
@@ -24,6 +24,7 @@ from agent_operator.telemetry import Telemetry
 
 LOOK_AT_PROBLEM = 15.0
 LOOK_AFTER_WRITE = 0.2
+LOOK_AT_ENDING = 30.0
 log = structlog.get_logger(__name__)
 
 
@@ -89,9 +90,12 @@ class Reconciler:
             If the API server did not do what was asked; try again with backoff.
         """
         with self._telemetry.reconcile(type(key).__name__):
-            if isinstance(key, NamespaceKey):
-                return await self._gateway.reconcile(key.namespace)
-            return await self._agent(key)
+            try:
+                if isinstance(key, NamespaceKey):
+                    return await self._gateway.reconcile(key.namespace)
+                return await self._agent(key)
+            except NamespaceEndingError:
+                return LOOK_AT_ENDING
 
     async def _agent(self, key: AgentKey) -> float | None:
         snapshot = await self._observer.observe(key.pair)
@@ -110,6 +114,8 @@ class Reconciler:
         if decision.look_again == 0 and not outcome.problems:
             return 0
         await self._report(snapshot, decision, outcome.problems, now)
+        if self._observer.moved_on(snapshot.agent):
+            return 0
         return _next_look(decision.look_again, outcome)
 
     async def _report(

@@ -5,6 +5,7 @@ ApiError
 ├── NotFoundError      the object, or its kind, is not there
 ├── ConflictError      somebody else wrote first, or owns a field: read again
 ├── RefusedError       the request is wrong or not allowed, and will be again
+├── NamespaceEndingError  the namespace is being deleted: nothing is made in it any more
 └── ServerError        the server failed: try again with backoff
 """
 
@@ -34,6 +35,10 @@ class RefusedError(ApiError):
     """The API server will not do it: invalid, or not allowed."""
 
 
+class NamespaceEndingError(ApiError):
+    """The namespace is being deleted."""
+
+
 class ServerError(ApiError):
     """The API server failed or is overloaded."""
 
@@ -47,6 +52,8 @@ def error_of(status: int, body: bytes, what: str) -> ApiError:
         return ConflictError(message)
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerError(message)
+    if status == HTTPStatus.FORBIDDEN and "because it is being terminated" in message:
+        return NamespaceEndingError(message)
     return RefusedError(message)
 
 

@@ -50,12 +50,14 @@ class Observer:
         self._generations: dict[Key, tuple[int, float]] = {}
         self._routes: dict[Key, tuple[str, AgentRouteSpec]] = {}
         self._records: dict[Key, dict[str, Manifest]] = {}
+        self._reserved: dict[Key, int] = {}
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of an agent that is gone."""
         self._generations.pop(key, None)
         self._routes.pop(key, None)
         self._records.pop(key, None)
+        self._reserved.pop(key, None)
 
     async def observe(self, key: Key) -> Snapshot | None:
         """Snapshot of an agent; None if there is no such agent, or it is being deleted."""
@@ -103,9 +105,22 @@ class Observer:
         )
         return agent, problems
 
+    def moved_on(self, agent: Agent) -> bool:
+        """Whether the user changed an agent since it was observed.
+
+        The answer to our own status write may hold that change, and its event then counts as known.
+        """
+        manifest = self._store.get(kinds.AGENT_DEPLOYMENT, agent.namespace, agent.name)
+        if manifest is None:
+            return False
+        metadata = manifest["metadata"]
+        command = parse_command(metadata.get("annotations", {}).get(COMMAND_ANNOTATION))
+        return bool(metadata["generation"] != agent.generation) or command != agent.command
+
     def wrote_route(self, key: Key, uid: str, spec: AgentRouteSpec) -> None:
         """Remember the route as this operator wrote it: whatever differs later was edited by hand."""
         self._routes[key] = (uid, spec)
+        self._reserved.pop(key, None)
 
     def _route(self, agent: Agent) -> StoredRoute | None:
         key = (agent.namespace, agent.name)
@@ -240,10 +255,16 @@ class Observer:
         return tuple(answers.values()), needed <= answers.keys()
 
     def _free_port(self, agent: Agent) -> int | None:
+        """A port that no route has and no other agent was promised, until its route is stored."""
+        key = (agent.namespace, agent.name)
         others = self._store.in_namespace(kinds.AGENT_ROUTE, agent.namespace)
         taken = {route["spec"]["port"] for route in others if route["metadata"]["name"] != agent.name}
+        taken |= {port for other, port in self._reserved.items() if other[0] == agent.namespace and other != key}
         ports = range(self._installation.first_port, self._installation.last_port + 1)
-        return next((port for port in ports if port not in taken), None)
+        port = next((port for port in ports if port not in taken), None)
+        if port is not None:
+            self._reserved[key] = port
+        return port
 
     def _last_valid(self, manifest: Manifest) -> AgentDeploymentSpec:
         """A stand-in for a spec that cannot be read: serve on as it is, with what it says of pods, suspend and rollout.

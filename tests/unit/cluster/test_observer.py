@@ -157,6 +157,37 @@ async def test_a_free_port_is_one_that_no_route_of_the_namespace_has(world):
     assert (await world.snapshot()).free_port == 10001
 
 
+async def test_agents_observed_before_either_is_routed_are_promised_different_ports(world):
+    world.agent()
+    world.put(kinds.AGENT_DEPLOYMENT, "other", spec=minimal_spec())
+    first = (await world.snapshot()).free_port
+    second = (await world.observer.observe(("ns", "other"))).free_port
+    assert first != second
+    assert (await world.snapshot()).free_port == first
+
+
+async def test_a_change_that_came_with_the_answer_to_our_own_write_is_noticed(world):
+    world.agent()
+    agent = (await world.snapshot()).agent
+    assert not world.observer.moved_on(agent)
+    world.version += 1
+    edited = {**world.store.get(kinds.AGENT_DEPLOYMENT, *KEY)}
+    edited["metadata"] = {**edited["metadata"], "generation": 2, "resourceVersion": str(world.version)}
+    world.store.put(kinds.AGENT_DEPLOYMENT, edited)
+    assert world.observer.moved_on(agent)
+
+
+async def test_a_command_that_came_with_the_answer_to_our_own_write_is_noticed(world):
+    world.agent()
+    agent = (await world.snapshot()).agent
+    world.version += 1
+    edited = {**world.store.get(kinds.AGENT_DEPLOYMENT, *KEY)}
+    annotations = {"greylag.dev/command": "abort@1"}
+    edited["metadata"] = {**edited["metadata"], "annotations": annotations, "resourceVersion": str(world.version)}
+    world.store.put(kinds.AGENT_DEPLOYMENT, edited)
+    assert world.observer.moved_on(agent)
+
+
 async def test_objects_with_our_label_that_are_not_owned_by_the_agent_do_not_count(world):
     world.agent()
     labels = {"greylag.dev/agent": "support"}
