@@ -42,11 +42,12 @@ def roll(
             first = first and not began
             writes += mine and not first
             if mine and kill_at and writes >= kill_at[0]:
-                kill_at.pop(0)
-                writes = 0
-                for process in processes_of(leader(team.lab), "agent_operator"):
+                victims = processes_of(leader(team.lab), "agent_operator")
+                for process in victims:
                     kill(process)
-                    killed += 1
+                if victims:
+                    kill_at.pop(0)
+                    writes, killed = 0, killed + 1
         status = team.status(name)
         if not kill_at and status.get("phase") == "Healthy" and status["observedGeneration"] == status["generation"]:
             return _roles(routing_states(entries, name)), killed
