@@ -33,7 +33,6 @@ class RevisionHealth:
     """What the cluster says of one revision's pods."""
 
     exists: bool = False
-    wanted: int = 0
     pods: int = 0
     ready: int = 0
     settled: bool = False

@@ -22,7 +22,6 @@ def health_of(deployment: dict[str, Any] | None, pods: Iterable[dict[str, Any]],
     updated = status.get("updatedReplicas", 0)
     return RevisionHealth(
         exists=True,
-        wanted=wanted,
         pods=status.get("replicas", 0),
         ready=status.get("readyReplicas", 0),
         settled=status.get("observedGeneration", 0) >= generation and updated >= wanted,

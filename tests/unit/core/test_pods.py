@@ -96,7 +96,7 @@ def deployment(replicas=2, generation=3, **status):
 
 def test_a_deployment_with_all_its_pods_ready_is_available():
     health = health_of(deployment(), ())
-    assert health == RevisionHealth(exists=True, wanted=2, pods=2, ready=2, settled=True)
+    assert health == RevisionHealth(exists=True, pods=2, ready=2, settled=True)
     assert health.available(2)
     assert not health.available(3)
 
@@ -118,7 +118,7 @@ def test_a_status_counts_once_it_is_of_this_deployment(manifest, settled):
 
 def test_a_deployment_just_made_has_nothing():
     health = health_of({"metadata": {"generation": 1}, "spec": {}}, ())
-    assert health == RevisionHealth(exists=True, wanted=1)
+    assert health == RevisionHealth(exists=True)
     assert not health.available(0)
 
 
