@@ -64,10 +64,11 @@ class EnvoyAdmin:
             return False
         return status == HTTPStatus.OK
 
-    async def uptime_seconds(self) -> int:
-        """Seconds since Envoy started."""
-        info = await self._json("/server_info")
-        return int(str(info.get("uptime_current_epoch", "0s")).removesuffix("s").partition(".")[0])
+    async def started(self) -> str:
+        """When this Envoy read its bootstrap, to the millisecond: another value is another process."""
+        document = await self._json("/config_dump", {"mask": "last_updated"})
+        moments = (entry["last_updated"] for entry in document.get("configs", ()) if "last_updated" in entry)
+        return str(next(moments, ""))
 
     async def clusters(self) -> frozenset[str]:
         """Names of active clusters; a cluster that warms is not among them."""

@@ -65,7 +65,7 @@ class Convergence:
         self._endpoints: dict[str, frozenset[Endpoint]] = {}
         self._serials: dict[str, tuple[str, int]] = {}
         self._refusals: dict[str, _Refusal] = {}
-        self._started: float | None = None
+        self._started = ""
         self._rendered: dict[str, _Rendered] = {}
         self._expired: frozenset[str] = frozenset()
         self._unfinished = True
@@ -107,13 +107,12 @@ class Convergence:
 
     async def _watch_restart(self) -> None:
         """Notice by its start time that Envoy is a new process, and confirm everything again."""
-        started = time.monotonic() - await self._admin.uptime_seconds()
-        if self._started is not None and started > self._started + 2 * _CHECK_SECONDS:
+        started = await self._admin.started()
+        if self._started not in ("", started):
             _log.warning("Envoy restarted")
             self._publisher.distrust()
             self._unfinished = True
-        if self._started is None or abs(started - self._started) > 2 * _CHECK_SECONDS:
-            self._started = started
+        self._started = started
 
     async def _round(self, expired: frozenset[str]) -> None:
         now = time.monotonic()

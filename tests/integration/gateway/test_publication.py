@@ -262,7 +262,6 @@ async def test_what_a_restarted_envoy_cannot_take_over_shows(lab: Lab) -> None:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", lab.ports[AGENT]))
         taken.listen()
-        await asyncio.sleep(2.5)
         await lab.envoy.start()
         await eventually(lambda: (a := lab.applied()) is not None and "in use" in a.error, "the error shows")
     await eventually(lambda: (a := lab.applied()) is not None and a.error == "", "it heals")
