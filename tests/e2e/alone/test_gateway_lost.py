@@ -8,6 +8,7 @@ import pytest
 
 from demo.traffic.records import Fault
 from tests.support.lab import Team, kill, processes_of
+from tests.support.persistent import persistent_clients
 
 REFUSED_SECONDS = 3.0
 
@@ -27,7 +28,7 @@ def test_a_deleted_gateway_pod_fails_no_request_and_a_killed_envoy_only_those_in
     team.apply(team.agent("support", replicas=2))
     team.wait_phase("support", "Healthy")
     team.wait_for("two ready gateways", lambda: len(_ready(team)) == 2)
-    with team.clients("support") as clients:
+    with team.clients("support") as clients, persistent_clients(team.url("support")) as persistent:
         team.wait_for("traffic", lambda: clients.journal.count > 100)
         victim, survivor = _ready(team)
         team.lab.api.delete(f"/api/v1/namespaces/{team.namespace}/pods/{victim}")
@@ -47,3 +48,5 @@ def test_a_deleted_gateway_pod_fails_no_request_and_a_killed_envoy_only_those_in
     cut = [record for record in failed if record.fault is not Fault.CONNECT]
     assert all(record.start <= killed_at + REFUSED_SECONDS for record in refused), refused
     assert all(record.start <= killed_at + REFUSED_SECONDS for record in cut), cut
+    assert persistent.given_up == []
+    assert persistent.answered > 100
