@@ -87,6 +87,7 @@ lock: $(STAMP)  ## resolve the pinned dependencies to locks/ (LOCK_FLAGS=--upgra
 	@$(LOCK) --extra dev -o locks/dev.txt pyproject.toml
 	@for target in operator gateway runtime; do \
 		$(LOCK) --extra $$target -c locks/dev.txt -o locks/$$target.txt pyproject.toml; done
+	@for apart in peers foreign; do $(LOCK) -o locks/$$apart.txt locks/$$apart.in; done
 
 cluster-up: $(STAMP)  ## start the devcluster, or what of it is missing
 	@$(PY) -m devcluster packages

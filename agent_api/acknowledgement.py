@@ -10,6 +10,8 @@ from agent_api.meta import ApiModel
 
 APPLIED_PATH = "/applied"
 GATEWAY_CONTROL_PORT = 8085
+FRONT_DOOR_PORT = 8086
+"""Port of every gateway pod at which all agents of its namespace are reached."""
 MAX_WAIT_SECONDS = 30
 
 

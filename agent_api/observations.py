@@ -40,6 +40,13 @@ class Slot(ApiModel):
     failures: int = Field(ge=0, description="Of these, errors.")
     conversations: int = Field(ge=0, description="Of these, first turns of a conversation.")
     latency: dict[int, int] = Field(default_factory=dict, description="Requests by index of LATENCY_BOUNDS.")
+    cost_micro: int = Field(default=0, ge=0, description="Micro-dollars of the requests that were not cache hits.")
+    tokens: int = Field(default=0, ge=0, description="Tokens of the requests that were not cache hits.")
+    cache_hits: int = Field(default=0, ge=0, description="Requests answered from memory.")
+    tool_calls: int = Field(default=0, ge=0, description="Calls of tools that ended.")
+    tool_failures: int = Field(default=0, ge=0, description="Of these, failures.")
+    fallbacks: int = Field(default=0, ge=0, description="Requests that a fallback model answered.")
+    guard_blocks: int = Field(default=0, ge=0, description="Requests that a guard blocked.")
     failed_conversations: tuple[str, ...] = Field(
         default=(), description="Conversation hashes, one per failure, at most MAX_FAILED_CONVERSATIONS."
     )

@@ -19,6 +19,9 @@ Duration = Annotated[str, Field(max_length=32, pattern=DURATION_PATTERN)]
 Fraction = Annotated[str, Field(max_length=16, pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$")]
 """A decimal string between 0 and 1, such as 0.02."""
 
+Money = Annotated[str, Field(max_length=16, pattern=r"^[0-9]{1,8}(\.[0-9]{1,6})?$")]
+"""Dollars as a decimal string, such as 0.50; six places are the smallest unit, a micro-dollar."""
+
 
 def positive_durations(*names: str, longest: str = "") -> list[JsonValue]:
     """Rules by which the API server refuses durations of zero, and those above `longest` if given.
@@ -52,3 +55,13 @@ def seconds(duration: str) -> float:
 def fraction(text: str) -> float:
     """Value of a decimal string between 0 and 1."""
     return float(Decimal(text))
+
+
+def micro_dollars(text: str) -> int:
+    """Value of a money string in micro-dollars, the unit of all sums."""
+    return int(Decimal(text) * 1_000_000)
+
+
+def dollars(micro: int) -> str:
+    """Write micro-dollars as a decimal string of dollars."""
+    return f"{Decimal(micro) / 1_000_000:f}"

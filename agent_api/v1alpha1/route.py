@@ -56,6 +56,14 @@ class Drain(ApiModel):
     until: datetime = Field(description="When its conversations move.")
 
 
+class BudgetHold(ApiModel):
+    """A canary that has spent its share of a day's budget."""
+
+    day: Annotated[str, Field(max_length=16)] = Field(description="Day in the budget's zone, such as 2026-11-25.")
+    held: bool = Field(default=True, description="Whether it is kept at weight 0.")
+    released: bool = Field(default=False, description="Whether a person lets it go on, on that day.")
+
+
 class AnalysisLedger(ApiModel):
     """Progress of the analysis, so that a new leader neither loses nor doubles an observation."""
 
@@ -98,7 +106,20 @@ class RolloutLedger(ApiModel):
         default=(), description="Old stable revisions that keep conversations."
     )
     analysis: AnalysisLedger | None = Field(default=None, description="Progress of the analysis.")
+    budget_hold: BudgetHold | None = Field(default=None, description="Why the canary is kept at weight 0 for a day.")
     command: ObservedCommand | None = Field(default=None, description="The last command and what became of it.")
+
+
+class JwtRule(ApiModel):
+    """Tokens of one issuer, of which gateways check the signature and take the user for the split."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="Claim `iss` of its tokens.")
+    audiences: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(min_length=1, max_length=16)
+    ] = Field(description="A token must name one of them in claim `aud`.")
+    jwks: Annotated[str, Field(min_length=2, max_length=32_768)] = Field(
+        description="Its public keys, a JSON Web Key Set."
+    )
 
 
 class AgentRouteSpec(ApiModel):
@@ -110,6 +131,13 @@ class AgentRouteSpec(ApiModel):
     )
     epoch: int = Field(ge=0, description="One per rollout; salts the split and marks new conversations.")
     suspended: bool = Field(default=False, description="Whether new runs are refused.")
+    description: Annotated[str, Field(max_length=1024)] = Field(
+        default="", description="What the agent is for, as the front door lists it."
+    )
+    jwt: JwtRule | None = Field(default=None, description="Bearer tokens that the agent takes; none: it takes none.")
+    api_keys: bool = Field(
+        default=False, description="Whether the agent takes API keys. The runtime checks them; gateways hold none."
+    )
     stickiness: Stickiness = Field(default=Stickiness.CONVERSATION, description="Who keeps a revision.")
     revisions: Annotated[
         tuple[RouteRevision, ...],

@@ -10,6 +10,9 @@ from pydantic import Field
 
 from agent_api.meta import ApiModel, Condition, RevisionName, ShortText
 
+Amount = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?$")]
+"""Dollars as a decimal string."""
+
 
 class Phase(StrEnum):
     """One word for the agent's state; maps one to one to Argo CD health."""
@@ -88,6 +91,20 @@ class LastRollback(ApiModel):
     time: datetime = Field(description="When.")
 
 
+class Spend(ApiModel):
+    """What the agent spent on one day, settled and held; written in steps of 5 % of the day's budget."""
+
+    day: Annotated[str, Field(max_length=16)] = Field(description="Day in the budget's zone, such as 2026-11-25.")
+    today_usd: Amount = Field(alias="todayUSD", description="Dollars spent on that day.")
+    remaining_usd: Amount | None = Field(
+        default=None, alias="remainingUSD", description="Dollars left of the day's budget. Unset: it has none."
+    )
+    canary_usd: Amount | None = Field(
+        default=None, alias="canaryUSD", description="Of todayUSD, dollars spent by the canary."
+    )
+    as_of: datetime = Field(description="When this was so.")
+
+
 class AgentDeploymentStatus(ApiModel):
     """What the operator observed."""
 
@@ -126,6 +143,7 @@ class AgentDeploymentStatus(ApiModel):
         default=None, description="Hash of the steps in force."
     )
     analysis: AnalysisReport | None = Field(default=None, description="The analysis, while a canary runs.")
+    spend: Spend | None = Field(default=None, description="What was spent today, while money is counted.")
     replicas: int | None = Field(default=None, ge=0, description="Pods of all revisions that serve.")
     ready_replicas: int | None = Field(default=None, ge=0, description="Ready pods of the stable revision.")
     ready: Annotated[str, Field(max_length=16)] | None = Field(

@@ -72,7 +72,7 @@ def test_text_list_or_map_has_a_bound(node, path):
         assert "maxLength" in node or "enum" in node or node.get("format") == "date-time"
     if node.get("type") == "array":
         assert "maxItems" in node
-        assert node["x-kubernetes-list-type"] in {"map", "atomic"}
+        assert node["x-kubernetes-list-type"] in {"map", "set", "atomic"}
     if "additionalProperties" in node:
         assert "maxProperties" in node
 

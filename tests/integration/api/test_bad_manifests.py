@@ -21,7 +21,7 @@ REFUSALS = {400, 422}
 
 def _path(text: str) -> list[str | int]:
     """Parts of `spec.fallback[0].name`: names and indices."""
-    return [int(index) if index else name for name, index in re.findall(r"([A-Za-z][A-Za-z0-9]*)|\[([0-9]+)\]", text)]
+    return [int(index) if index else name for name, index in re.findall(r"([A-Za-z][A-Za-z0-9_]*)|\[([0-9]+)\]", text)]
 
 
 def _changed(base: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +35,9 @@ def _changed(base: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
         del node[last]
     elif "repeat" in entry:
         piece, times = entry["repeat"]
-        node[last] = piece * times if isinstance(piece, str) else [piece] * times
+        node[last] = piece * times if isinstance(piece, str | list) else [piece] * times
+    elif "numbered" in entry:
+        node[last] = {f"p{number}": number for number in range(entry["numbered"])}
     else:
         node[last] = entry["value"]
     result: dict[str, Any] = manifest
