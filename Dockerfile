@@ -5,14 +5,18 @@
 #   <target>-dependencies
 #                     the base image with them; `python -m images` keeps these, so that a change of code need not look at them
 #   <target>-code     the packages of a target, byte-compiled: changes with every edit, takes a second
+#   store             Debian's Redis, for the trial stores that the operator makes
 #   operator, gateway, runtime, modelserver
 #                     the dependencies, the code, and how to start; no RUN here, so nothing that a build mounts leaves a trace
 #
-# BASE_IMAGE is any image with Python 3.11, its venv module and CA certificates, such as
+# BASE_IMAGE is any image with Python 3.11, its venv module, CA certificates and libstdc++ (of RE2), such as
 # `docker.io/library/python:3.11-slim-bookworm`; `python -m images` makes one from Debian packages.
+# STORE_BASE_IMAGE is any image with Redis 7 and `sh`, such as `docker.io/library/redis:7-bookworm`; likewise made from
+# Debian packages.
 # Builds with buildah 1.28 (no BuildKit-only syntax): buildah bud --target operator --build-arg BASE_IMAGE=... .
 
 ARG BASE_IMAGE=localhost/greylag-base:latest
+ARG STORE_BASE_IMAGE=localhost/greylag-store-base:latest
 
 FROM ${BASE_IMAGE} AS tools
 RUN python3 -m venv /tools \
@@ -73,6 +77,7 @@ RUN chmod -R a+rX /app && python3 -m compileall -q --invalidation-mode unchecked
 FROM tools AS modelserver-code
 COPY LICENSE /app/
 COPY demo/model_server /app/demo/model_server
+COPY demo/tool_server /app/demo/tool_server
 COPY demo/traffic /app/demo/traffic
 RUN chmod -R a+rX /app && python3 -m compileall -q --invalidation-mode unchecked-hash /app
 
@@ -103,7 +108,17 @@ COPY --from=runtime-code /app /app
 ARG EXTRA=
 LABEL dev.greylag.extra=${EXTRA}
 
-# The demo's and the tests' OpenAI-compatible provider and client traffic; not part of an installation.
+# The demo's and the tests' OpenAI-compatible provider, tools and client traffic; not part of an installation.
 FROM runtime AS modelserver
 COPY --from=modelserver-code /app /app
 CMD ["python", "-m", "demo.model_server"]
+
+# The operator says how to start it, with the password on standard input; by hand it starts like any Redis.
+FROM ${STORE_BASE_IMAGE} AS store
+WORKDIR /data
+USER 65532:65532
+EXPOSE 6379
+CMD ["redis-server", "--save", "", "--appendonly", "yes"]
+COPY LICENSE /app/
+ARG EXTRA=
+LABEL dev.greylag.extra=${EXTRA}

@@ -44,6 +44,7 @@ CLUSTER_PACKAGES = (
     Package("python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
 )
 IMAGE_PACKAGES = (Package("buildah", "buildah"), Package("mmdebstrap", "mmdebstrap"))
+TEST_PACKAGES = (Package("redis-server", "redis-server"),)
 
 
 def missing_packages(packages: tuple[Package, ...]) -> list[str]:
@@ -83,7 +84,7 @@ def install_packages(report: Reporter) -> None:
     Raises:
         DevclusterError: not root, or apt-get failed.
     """
-    missing = missing_packages(CLUSTER_PACKAGES + IMAGE_PACKAGES)
+    missing = missing_packages(CLUSTER_PACKAGES + IMAGE_PACKAGES + TEST_PACKAGES)
     if not missing:
         report("all Debian packages are installed")
         return

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.toolchain import cache_root
-from images import base
+from images.base import ensure_base
 from images.buildah import Storage, open_storage, run_long
 from images.errors import ImagesError
 from images.machine import mounts
-from images.targets import ROOT, TARGETS, content_tag, dependencies_tag, image_name, stage
+from images.targets import ROOT, TARGETS, Target, content_tag, dependencies_tag, image_name, stage
 
 WORKERS = 2
 _KEPT = 5
@@ -49,7 +49,7 @@ def references(order: Order) -> dict[str, str]:
 
 def _staged_tag(name: str, order: Order, context: Path) -> str:
     stage(TARGETS[name], ROOT, context)
-    return order.tag or content_tag(context, base.KEY, dict(order.arguments))
+    return order.tag or content_tag(context, TARGETS[name].base.key, dict(order.arguments))
 
 
 def build(order: Order) -> dict[str, str]:
@@ -73,17 +73,17 @@ def build(order: Order) -> dict[str, str]:
 
 def _build_all(storage: Storage, order: Order, images: Mapping[str, str], folder: Path) -> None:
     options = ["--layers", "--pull=never", "--network", "host"]
-    options += ["--build-arg", f"BASE_IMAGE={base.ensure_base(storage, cache_root() / 'base')}"]
+    for base in dict.fromkeys(TARGETS[name].base for name in images):
+        options += ["--build-arg", f"{base.argument}={ensure_base(base, storage, cache_root() / 'base')}"]
     for volume in mounts(folder):
         options += ["--volume", volume]
     extra = [word for key, value in order.arguments for word in ("--build-arg", f"{key}={value}")]
 
     def build_one_after_another(names: Sequence[str]) -> None:
         for name in names:
-            context, stage_name = folder / name, TARGETS[name].dependencies
+            context = folder / name
             bud = storage.argv("bud", *options)
-            below = _ensure_dependencies(storage, bud, stage_name, context)
-            ready = ["--build-context", f"{stage_name}=container-image://{below}"]
+            ready = _ready_dependencies(storage, bud, TARGETS[name], context)
             argv = [*bud, *ready, *extra, "--target", name, "--tag", images[name], str(context)]
             run_long(f"building {images[name]}", argv)
 
@@ -92,12 +92,15 @@ def _build_all(storage: Storage, order: Order, images: Mapping[str, str], folder
             outcome.result()
 
 
-def _ensure_dependencies(storage: Storage, bud: Sequence[str], stage_name: str, context: Path) -> str:
-    """Return the image of a stage of dependencies: left to itself, buildah reads all of it again at each build."""
-    image = image_name(stage_name, dependencies_tag(context, base.KEY))
+def _ready_dependencies(storage: Storage, bud: Sequence[str], target: Target, context: Path) -> list[str]:
+    """Build a target's dependencies and name their image: left to itself, buildah reads all of it at each build."""
+    stage_name = target.dependencies
+    if not stage_name:
+        return []
+    image = image_name(stage_name, dependencies_tag(context, target.base.key))
     if image not in storage.names():
         run_long(f"building {image}", [*bud, "--target", stage_name, "--tag", image, str(context)])
-    return image
+    return ["--build-context", f"{stage_name}=container-image://{image}"]
 
 
 def _chains(images: Mapping[str, str]) -> list[list[str]]:
@@ -109,7 +112,7 @@ def _chains(images: Mapping[str, str]) -> list[list[str]]:
 def _prune(storage: Storage, wanted: Collection[str]) -> None:
     """Forget all but the newest images of each target; their archives go with them."""
     names = storage.names()
-    for target in sorted({*TARGETS, *(target.dependencies for target in TARGETS.values())}):
+    for target in sorted({*TARGETS, *(target.dependencies for target in TARGETS.values() if target.dependencies)}):
         stem = f"/greylag-{target}:"
         for name in [name for name in names if stem in name][_KEPT:]:
             if name not in wanted:

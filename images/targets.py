@@ -9,19 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images.errors import ImagesError
+from images.recipes import PYTHON, REDIS, Base
 
 ROOT = Path(__file__).resolve().parent.parent
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _TAG_LENGTH = 12
+_DEMO = ("demo/model_server", "demo/tool_server", "demo/traffic")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target of the Dockerfile, the paths of the checkout that it copies, and the stage that it builds upon."""
+    """A target of the Dockerfile, the paths of the checkout that it copies, and the stage that it builds upon.
+
+    Without `dependencies` it builds upon its base image alone.
+    """
 
     name: str
     inputs: tuple[str, ...]
-    dependencies: str
+    dependencies: str = ""
+    base: Base = PYTHON
 
 
 def _target(name: str, lock: str, *packages: str) -> Target:
@@ -34,7 +40,8 @@ TARGETS = {
         _target("operator", "operator", "agent_api", "operator/agent_operator"),
         _target("gateway", "gateway", "agent_api", "agent_gateway"),
         _target("runtime", "runtime", "agent_api", "agent_runtime"),
-        _target("modelserver", "runtime", "agent_api", "agent_runtime", "demo/model_server", "demo/traffic"),
+        _target("modelserver", "runtime", "agent_api", "agent_runtime", *_DEMO),
+        Target("store", ("Dockerfile", "LICENSE"), base=REDIS),
     )
 }
 

@@ -20,6 +20,10 @@ from agent_operator.settings import Settings
 from agent_operator.telemetry import Telemetry, configure_logging
 
 STUCK_SECONDS = 120.0
+DEEPEST_OBJECT = 50_000
+"""Recursion that reading an object may take. The API server stores 10,000 levels of what is passed on as it is
+(`affinity`, `extra`); one such object must not keep kopf's parser, and so the operator, from all others."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -96,6 +100,7 @@ async def _lead(elector: Elector, term: Term, telemetry: Telemetry) -> bool:
 
 def main() -> int:
     """Run the operator; returns the exit code."""
+    sys.setrecursionlimit(DEEPEST_OBJECT)
     try:
         settings = Settings()
     except ValidationError as error:

@@ -11,12 +11,15 @@ import structlog
 from agent_operator.cluster.acknowledgements import Acknowledgements
 from agent_operator.cluster.api import Api
 from agent_operator.cluster.errors import ApiError
-from agent_operator.cluster.instructions import InstructionSources
+from agent_operator.cluster.instructions import InstructionSources, sources_of
 from agent_operator.cluster.kinds import AGENT_DEPLOYMENT, WATCHED
 from agent_operator.cluster.namespace import NamespaceGateway
 from agent_operator.cluster.observer import Observer
 from agent_operator.cluster.peers import Peers
+from agent_operator.cluster.reports import Reports
 from agent_operator.cluster.store import Key, Store
+from agent_operator.cluster.targets import Targets
+from agent_operator.cluster.trial_store import TrialStore
 from agent_operator.cluster.writer import Writer
 from agent_operator.handlers.intake import Intake
 from agent_operator.handlers.watching import make_registry, make_settings, watch
@@ -44,9 +47,13 @@ class Term:
         self._acknowledgements = Acknowledgements(session, self._ask_agent)
         self._instructions = InstructionSources(api, self._instructions_changed)
         installation = settings.installation()
-        observer = Observer(self._store, Peers(session), self._acknowledgements, self._instructions, installation)
+        peers = Peers(session)
+        self._reports = Reports(peers, self._ask_agent)
+        targets = Targets(self._instructions, installation)
+        observer = Observer(self._store, peers, self._acknowledgements, targets, self._reports, installation)
         writer = Writer(api, self._store, observer.wrote_route)
-        gateway = NamespaceGateway(self._store, writer, observer, self._acknowledgements, installation)
+        trial_store = TrialStore(self._store, writer, api, installation)
+        gateway = NamespaceGateway(self._store, writer, observer, self._acknowledgements, trial_store, installation)
         reconciler = Reconciler(observer, writer, gateway, telemetry)
         self._queue: WorkQueue[WorkKey] = WorkQueue(reconciler.reconcile, _RETRIED)
         reconciler.enqueue = self._queue.add
@@ -81,6 +88,7 @@ class Term:
             group.create_task(self._queue.run(self._settings.workers), name="queue")
             group.create_task(self._resync(), name="resync")
             group.create_task(self._check(), name="check")
+            group.create_task(self._reports.run(), name="reports")
 
     async def _relist_until_done(self) -> None:
         while True:
@@ -114,13 +122,11 @@ class Term:
         return {key for key, _agent in self._readers()}
 
     def _readers(self) -> list[tuple[Key, Key]]:
-        """ConfigMaps that agents read instructions from, each with its agent."""
+        """ConfigMaps that agents read instructions and descriptions of tools from, each with its agent."""
         readers = []
         for agent in self._store.all(AGENT_DEPLOYMENT):
-            source = agent.get("spec", {}).get("agent", {}).get("instructionsFrom", {}).get("configMapKeyRef", {})
-            if "name" in source:
-                namespace, name = agent["metadata"]["namespace"], agent["metadata"]["name"]
-                readers.append(((namespace, source["name"]), (namespace, name)))
+            namespace, name = agent["metadata"]["namespace"], agent["metadata"]["name"]
+            readers += [((namespace, source), (namespace, name)) for source in sources_of(agent)]
         return readers
 
     def _instructions_changed(self, source: Key) -> None:

@@ -7,7 +7,11 @@ from typing import Any
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent_api.acknowledgement import FRONT_DOOR_PORT, GATEWAY_CONTROL_PORT
 from agent_operator.core.settings import Installation
+
+GATEWAY_PORTS = (GATEWAY_CONTROL_PORT, FRONT_DOOR_PORT, 9901)
+"""Ports of a gateway pod that no agent's listener may have; the last is Envoy's own."""
 
 
 class Settings(BaseSettings):
@@ -25,6 +29,12 @@ class Settings(BaseSettings):
     gateway_cluster_role: str = "greylag-gateway"
     gateway_resources: dict[str, Any] = Field(default_factory=dict)
     runtime_resources: dict[str, Any] = Field(default_factory=dict)
+    store_image: str
+    store_template: str = "1"
+    store_resources: dict[str, Any] = Field(default_factory=dict)
+    store_max_memory: str = Field(default="256mb", pattern=r"^[0-9]{1,6}(kb|mb|gb)$")
+    store_size: str = Field(default="", pattern=r"^([0-9]{1,6}(\.[0-9]{1,3})?(Mi|Gi|Ti|M|G|T))?$")
+    store_class: str = ""
     port_range: str = Field(default="20000-29999", pattern=r"^[0-9]{4,5}-[0-9]{4,5}$")
     watch_namespaces: str = ""
     log_level: str = "info"
@@ -40,6 +50,9 @@ class Settings(BaseSettings):
         first, last = (int(part) for part in text.split("-"))
         if not 1024 <= first < last <= 65535:  # noqa: PLR2004 - the registered and dynamic ports
             raise ValueError(f"{text!r} must rise within 1024-65535")
+        taken = [port for port in GATEWAY_PORTS if first <= port <= last]
+        if taken:
+            raise ValueError(f"{text!r} must not hold {taken[0]}, which gateways use themselves")
         return text
 
     def namespaces(self) -> frozenset[str]:
@@ -58,6 +71,12 @@ class Settings(BaseSettings):
             gateway_cluster_role=self.gateway_cluster_role,
             gateway_resources=self.gateway_resources,
             runtime_resources=self.runtime_resources,
+            store_image=self.store_image,
+            store_template=self.store_template,
+            store_resources=self.store_resources,
+            store_max_memory=self.store_max_memory,
+            store_size=self.store_size,
+            store_class=self.store_class,
             first_port=first,
             last_port=last,
         )

@@ -16,7 +16,7 @@ from devcluster.toolchain import build_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "greylag"
-IMAGES = ("--set", "operator.image=o:1,gateway.image=g:1,runtime.image=r:1")
+IMAGES = ("--set", "operator.image=o:1,gateway.image=g:1,runtime.image=r:1,store.image=s:1")
 ENVIRONMENT = {
     "GREYLAG_GATEWAY_CLUSTER_ROLE": "greylag-gateway",
     "GREYLAG_GATEWAY_IMAGE": "g:1",
@@ -27,6 +27,11 @@ ENVIRONMENT = {
     "GREYLAG_LOG_LEVEL": "info",
     "GREYLAG_PORT_RANGE": "20000-29999",
     "GREYLAG_RUNTIME_IMAGE": "r:1",
+    "GREYLAG_STORE_CLASS": "",
+    "GREYLAG_STORE_IMAGE": "s:1",
+    "GREYLAG_STORE_MAX_MEMORY": "256mb",
+    "GREYLAG_STORE_SIZE": "",
+    "GREYLAG_STORE_TEMPLATE": "1",
     "GREYLAG_WATCH_NAMESPACES": "",
 }
 ALL = frozenset({"get", "list", "watch", "create", "update", "patch", "delete"})
@@ -40,6 +45,8 @@ OPERATOR_RIGHTS = {
     ("", "configmaps"): OWN,
     ("", "services"): OWN,
     ("", "serviceaccounts"): OWN,
+    ("", "persistentvolumeclaims"): OWN,
+    ("", "secrets"): {"create"},
     ("", "pods"): READ,
     ("", "events"): {"create", "patch"},
     ("events.k8s.io", "events"): {"create", "patch"},
@@ -98,12 +105,19 @@ def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
     return found
 
 
-def test_no_rule_holds_a_wildcard_or_touches_secrets(objects):
+def test_no_rule_holds_a_wildcard(objects):
     found = list(rules(objects))
     assert len(found) > 10
     for rule in found:
-        words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
-        assert not [word for word in words if "*" in word or "secret" in word], rule
+        assert not [word for word in (*rule["apiGroups"], *rule["resources"], *rule["verbs"]) if "*" in word], rule
+
+
+def test_secrets_may_be_created_by_the_operator_and_nothing_else_by_anybody(objects):
+    touching = [rule for rule in rules(objects) if any("secret" in word for word in rule["resources"])]
+    assert touching == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
+    role = named(objects, "ClusterRole", "greylag-operator")
+    assert rights(role)["", "secrets"].isdisjoint({"get", "list", "watch", "patch", "update", "delete"})
+    assert touching[0] in role["rules"]
 
 
 def test_the_operator_has_exactly_the_rights_it_needs(objects):
@@ -157,7 +171,7 @@ def test_the_operators_environment_is_complete(objects):
     plain = {name: entry["value"] for name, entry in environment.items() if "value" in entry}
     resources = {name: json.loads(plain.pop(name)) for name in list(plain) if name.endswith("_RESOURCES")}
     assert plain == ENVIRONMENT
-    assert set(resources) == {"GREYLAG_GATEWAY_RESOURCES", "GREYLAG_RUNTIME_RESOURCES"}
+    assert set(resources) == {"GREYLAG_GATEWAY_RESOURCES", "GREYLAG_RUNTIME_RESOURCES", "GREYLAG_STORE_RESOURCES"}
     assert all(set(value) == {"requests", "limits"} for value in resources.values())
 
 
@@ -173,7 +187,7 @@ def test_the_operator_accepts_the_environment_that_the_chart_gives(objects, monk
     assert settings.Settings().gateway_image == "g:1"
 
 
-@pytest.mark.parametrize("image", ["operator.image", "gateway.image", "runtime.image"])
+@pytest.mark.parametrize("image", ["operator.image", "gateway.image", "runtime.image", "store.image"])
 def test_a_missing_image_is_named(image):
     done = helm("template", "greylag", str(CHART), *IMAGES, "--set", f"{image}=")
     assert done.returncode != 0
@@ -187,6 +201,8 @@ def test_a_missing_image_is_named(image):
         "operator.replicas=0",
         "imagePullPolicy=Sometimes",
         "portRange=abc",
+        "store.maxMemory=much",
+        "store.storage.size=1 Gi",
         "watchNamespaces={A_b}",
     ],
 )
@@ -224,6 +240,25 @@ def test_network_policies_are_opt_in(objects):
     policies = render("--set", "networkPolicy.enabled=true,watchNamespaces={team-a}")
     places = {item["metadata"]["namespace"] for item in policies if item["kind"] == "NetworkPolicy"}
     assert places == {"greylag-system", "team-a"}
+
+
+def test_the_trial_store_is_reached_by_runtime_pods_only():
+    policies = render("--set", "networkPolicy.enabled=true,watchNamespaces={team-a}")
+    policy = named([item for item in policies if item["kind"] == "NetworkPolicy"], "NetworkPolicy", "greylag-store")
+    assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "store"
+    (rule,) = policy["spec"]["ingress"]
+    (source,) = rule["from"]
+    assert source["podSelector"]["matchExpressions"] == [{"key": "greylag.dev/revision", "operator": "Exists"}]
+
+
+@pytest.mark.parametrize(("range_", "taken"), [("8000-9000", "8085"), ("9900-9999", "9901")])
+def test_a_range_that_holds_a_port_of_the_gateway_is_refused(range_, taken, monkeypatch):
+    settings = pytest.importorskip("agent_operator.settings")
+    for name in ("POD_NAME", "POD_NAMESPACE", "RUNTIME_IMAGE", "GATEWAY_IMAGE", "STORE_IMAGE"):
+        monkeypatch.setenv(f"GREYLAG_{name}", "x")
+    monkeypatch.setenv("GREYLAG_PORT_RANGE", range_)
+    with pytest.raises(ValueError, match=taken):
+        settings.Settings()
 
 
 def test_gateways_roll_by_one_explicit_value_only():

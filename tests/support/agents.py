@@ -13,10 +13,11 @@ from agent_api.v1alpha1.agent import AgentDeploymentSpec
 from agent_api.v1alpha1.route import AgentRouteSpec, Role
 from agent_operator.core import routing
 from agent_operator.core.decide import decide
-from agent_operator.core.facts import Command, Gateways
+from agent_operator.core.facts import Command, Gateways, Reported
 from agent_operator.core.names import FIELD_MANAGER, SCALE_MANAGER
 from agent_operator.core.plan import Action, Apply, Delete, Scale, WriteRoute, placement_problem, plan
 from agent_operator.core.pods import health_of
+from agent_operator.core.resources.live import live_name
 from agent_operator.core.resources.workload import make_template
 from agent_operator.core.revision import Record, make_document, revision_name
 from agent_operator.core.settings import Installation
@@ -37,6 +38,12 @@ def installation(**fields: Any) -> Installation:
         "gateway_cluster_role": "greylag-gateway",
         "gateway_resources": {},
         "runtime_resources": {"requests": {"cpu": "50m"}},
+        "store_image": "store:1",
+        "store_template": "1",
+        "store_resources": {},
+        "store_max_memory": "256mb",
+        "store_size": "",
+        "store_class": "",
         "first_port": 10000,
         "last_port": 10002,
     }
@@ -55,7 +62,8 @@ def minimal_spec(**fields: Any) -> dict[str, Any]:
 def record_of(spec: AgentDeploymentSpec, instructions: str | None = None, **fields: Any) -> Record:
     text = instructions or spec.agent.instructions or ""
     name = revision_name(NAME, spec, text)
-    return Record(name, make_document(NAME, name, spec, text), make_template(NAME, name, spec, installation(**fields)))
+    document = make_document(NAME, name, spec, text, namespace=NAMESPACE)
+    return Record(name, document, make_template(NAME, name, spec, installation(**fields)))
 
 
 @dataclass
@@ -69,6 +77,10 @@ class Cluster:
     deployments: dict[str, Any] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)
     budgets: dict[str, Any] = field(default_factory=dict)
+    configs: dict[str, Any] = field(default_factory=dict)
+    reported: Reported | None = field(default_factory=Reported)
+    readable: bool = True
+    awaiting_store: str = ""
     pods: dict[str, list[Any]] = field(default_factory=dict)
     ready_gateways: tuple[str, ...] = ("g1", "g2")
     applied: dict[str, AppliedRoute] = field(default_factory=dict)
@@ -129,12 +141,18 @@ class Cluster:
         if self.gateways_follow and self.route is not None:
             answer = AppliedRoute(uid=self.route.uid, serial=self.route.spec.serial)
             self.applied = dict.fromkeys(self.ready_gateways, answer)
-        health = {name: health_of(item, self.pods.get(name, ())) for name, item in self.deployments.items()}
+        health = {
+            name: health_of(item, self.pods.get(name, ()), **self._store_awaited(item))
+            for name, item in self.deployments.items()
+        }
         return Snapshot(
             agent=Agent(NAMESPACE, NAME, UID, self.generation, spec, self.command, self.status),
             route=self.route,
             target=None if self.problems else record_of(spec),
-            live=LiveObjects(*copy.deepcopy((self.records, self.deployments, self.services, self.budgets))),
+            live=LiveObjects(
+                *copy.deepcopy((self.records, self.deployments, self.services, self.budgets)),
+                config=self.configs.get(live_name(NAME)),
+            ),
             health=health,
             gateways=Gateways(self.ready_gateways, dict(self.applied)),
             free_port=self.free_port,
@@ -143,7 +161,14 @@ class Cluster:
             problems=self.problems,
             settling=self.settling,
             remembered=dict(self.remembered),
+            readable=self.readable,
+            reported=self.reported,
+            nonce=f"seed-{self.now.timestamp():.0f}",
         )
+
+    def _store_awaited(self, deployment: dict[str, Any]) -> dict[str, Any]:
+        ready = deployment.get("status", {}).get("readyReplicas")
+        return {} if ready or not self.awaiting_store else {"readiness": self.awaiting_store, "waits_for_store": True}
 
     def reconcile(self) -> tuple[Action, ...]:
         """Decide, carry the plan out, report; returns the actions that change something."""
@@ -201,6 +226,8 @@ class Cluster:
             after["spec"].setdefault("replicas", before["spec"]["replicas"])
 
     def _kind(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        if manifest["metadata"]["name"] == live_name(NAME):
+            return self.configs
         return {
             "ConfigMap": self.records,
             "Deployment": self.deployments,

@@ -21,7 +21,17 @@ from agent_api.v1alpha1.rollout import (
 )
 from agent_api.v1alpha1.route import AgentRouteSpec, Role
 from agent_operator.core import rollout, routing
-from agent_operator.core.facts import Command, FailureReason, Note, PodFailure, RevisionHealth, Seen, Transition
+from agent_operator.core.facts import (
+    CanarySpend,
+    Command,
+    FailureReason,
+    Knobs,
+    Note,
+    PodFailure,
+    RevisionHealth,
+    Seen,
+    Transition,
+)
 from tests.support.invariants import check_transition
 
 START = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -128,6 +138,7 @@ class Scene:
     command: Command | None = None
     slots: list[Slot] = field(default_factory=list)
     complete: bool = True
+    canary_spend: CanarySpend | None = None
     through_json: bool = False
     notes: list[Note] = field(default_factory=list)
     states: list[AgentRouteSpec] = field(default_factory=list)
@@ -148,6 +159,15 @@ class Scene:
 
     def is_starting(self, name: str, ready: int = 0) -> Scene:
         self.health[name] = starting(ready, self.replicas)
+        return self
+
+    def waits_for_store(self, name: str) -> Scene:
+        self.health[name] = replace(starting(0, self.replicas), waits_for_store=True, not_ready_reason="no store")
+        return self
+
+    def canary_spends(self, spent: int, share: int | None = 20, day: str = "2030-01-01") -> Scene:
+        """Micro-dollars that the canary spent of its share of a day's budget."""
+        self.canary_spend = CanarySpend(day, spent, share)
         return self
 
     def is_broken(self, name: str, reason: FailureReason = FailureReason.CRASH_LOOP) -> Scene:
@@ -202,7 +222,7 @@ class Scene:
         return Seen(
             target=self.target,
             replicas=self.replicas,
-            suspended=self.suspended,
+            knobs=Knobs(suspended=self.suspended, stickiness=self.plan.canary.stickiness),
             paused=self.paused,
             rollout=self.plan,
             revisions=dict(self.health),
@@ -211,6 +231,7 @@ class Scene:
             command=self.command,
             observations=(observed(*self.slots, settled_until=settled),),
             complete=self.complete,
+            canary_spend=self.canary_spend,
         )
 
     def step(self) -> Transition:

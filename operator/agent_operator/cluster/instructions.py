@@ -1,11 +1,12 @@
-"""Watches, one by one, the ConfigMaps that agents read instructions from: nothing else of theirs is read."""
+"""Watches, one by one, the ConfigMaps that agents read instructions and descriptions from: nothing else is read."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from agent_operator.cluster.api import Api
 from agent_operator.cluster.errors import ApiError, UnreachableError
@@ -24,6 +25,34 @@ class Source:
 
     data: dict[str, str] | None
     since: float
+
+
+def sources_of(agent: Manifest) -> Iterator[str]:
+    """Names of the ConfigMaps that an AgentDeployment refers to, whatever else is wrong with it."""
+    spec = agent.get("spec", {})
+    places: list[tuple[str | int, ...]] = [("agent", "instructionsFrom", "configMapKeyRef")]
+    places += [("tools", index, "http", "openAPI", "configMapKeyRef") for index in range(len(_list(spec)))]
+    for place in places:
+        reference = _at(spec, place)
+        if isinstance(reference, dict) and isinstance(reference.get("name"), str):
+            yield reference["name"]
+
+
+def _list(spec: Any) -> list[Any]:  # noqa: ANN401 - JSON
+    tools = _at(spec, ("tools",))
+    return tools if isinstance(tools, list) else []
+
+
+def _at(node: Any, place: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - JSON
+    """Value at a place in JSON; None if there is no such place."""
+    for step in place:
+        if isinstance(step, int) and isinstance(node, list) and step < len(node):
+            node = node[step]
+        elif isinstance(step, str) and isinstance(node, dict):
+            node = node.get(step)
+        else:
+            return None
+    return node
 
 
 class InstructionSources:

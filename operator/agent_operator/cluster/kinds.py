@@ -34,6 +34,9 @@ AGENT_ROUTE = Kind(API_VERSION, "AgentRoute", "agentroutes")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 SERVICE = Kind("v1", "Service", "services")
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+PERSISTENT_VOLUME_CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+SECRET = Kind("v1", "Secret", "secrets")
+"""Only ever created: never in WATCHED."""
 POD = Kind("v1", "Pod", "pods")
 EVENT = Kind("v1", "Event", "events")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
@@ -47,6 +50,7 @@ WATCHED = (
     CONFIG_MAP,
     SERVICE,
     SERVICE_ACCOUNT,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     DEPLOYMENT,
     REPLICA_SET,

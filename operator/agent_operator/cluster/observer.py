@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import secrets
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,22 +14,31 @@ from agent_api.v1alpha1.rollout import Rollout
 from agent_api.v1alpha1.route import AgentRouteSpec, Role
 from agent_operator.cluster import kinds
 from agent_operator.cluster.acknowledgements import Acknowledgements
-from agent_operator.cluster.instructions import InstructionSources
-from agent_operator.cluster.peers import Peers, gateway_peer, is_ready, runtime_peer
+from agent_operator.cluster.peers import Peer, Peers, gateway_peer, is_ready, runtime_peer
+from agent_operator.cluster.reports import Reports
 from agent_operator.cluster.store import Key, Store, version_of
+from agent_operator.cluster.targets import Target, Targets
 from agent_operator.core import routing
 from agent_operator.core.commands import parse_command
-from agent_operator.core.decide import SETTLE_SECONDS
-from agent_operator.core.facts import Gateways, RevisionHealth
-from agent_operator.core.names import COMPONENT_GATEWAY
+from agent_operator.core.decide import budgets_of
+from agent_operator.core.facts import Gateways, Reported, RevisionHealth
+from agent_operator.core.names import COMPONENT_GATEWAY, COMPONENT_LIVE
 from agent_operator.core.pods import health_of
+from agent_operator.core.resources.live import live_name
 from agent_operator.core.resources.metadata import Manifest
-from agent_operator.core.resources.workload import make_template
-from agent_operator.core.revision import Record, make_document, revision_name
+from agent_operator.core.resources.workload import STORE_SECRET
 from agent_operator.core.settings import Installation
 from agent_operator.core.snapshot import Agent, LiveObjects, Problem, Snapshot, StoredRoute
 
 WHOLE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Why a pod is not ready, and whether it waits for a store that it never reached."""
+
+    reason: str = ""
+    for_store: bool = False
 
 
 class Observer:
@@ -39,22 +49,24 @@ class Observer:
         store: Store,
         peers: Peers,
         acknowledgements: Acknowledgements,
-        instructions: InstructionSources,
+        targets: Targets,
+        reports: Reports,
         installation: Installation,
     ) -> None:
         self._store = store
         self._peers = peers
         self._acknowledgements = acknowledgements
-        self._instructions = instructions
+        self._targets = targets
+        self._reports = reports
         self._installation = installation
-        self._generations: dict[Key, tuple[int, float]] = {}
         self._routes: dict[Key, tuple[str, AgentRouteSpec]] = {}
         self._records: dict[Key, dict[str, Manifest]] = {}
         self._reserved: dict[Key, int] = {}
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of an agent that is gone."""
-        self._generations.pop(key, None)
+        self._targets.forget(key)
+        self._reports.forget(key)
         self._routes.pop(key, None)
         self._records.pop(key, None)
         self._reserved.pop(key, None)
@@ -66,14 +78,14 @@ class Observer:
             return None
         agent, problems = self._agent(manifest)
         route = self._route(agent)
-        target, settling = await self._target(agent, problems)
+        target = await self._target(agent, problems)
         health = await self._health(agent, route)
         observations, complete = await self._observations(agent, route)
         live = self._live(agent)
         return Snapshot(
             agent=agent,
             route=route,
-            target=target,
+            target=target.record,
             live=live,
             remembered=self._remember(agent, live),
             health=health,
@@ -83,7 +95,10 @@ class Observer:
             observations=observations,
             complete=complete,
             problems=tuple(problems),
-            settling=settling,
+            settling=target.settling,
+            readable=target.readable,
+            reported=self._reported(agent, route, live, readable=target.readable),
+            nonce=secrets.token_hex(8),
         )
 
     def _agent(self, manifest: Manifest) -> tuple[Agent, list[Problem]]:
@@ -138,43 +153,37 @@ class Observer:
         restored = known.model_copy(update={"serial": max(known.serial, serial_of(manifest)) + 1})
         return StoredRoute(route_uid, restored, intact=False)
 
-    async def _target(self, agent: Agent, problems: list[Problem]) -> tuple[Record | None, bool]:
-        """The revision that the spec asks for, and whether it may still change within the settling time."""
+    async def _target(self, agent: Agent, problems: list[Problem]) -> Target:
+        """The revision that the spec asks for; what keeps it from being known is added to the problems."""
         if problems:
-            return None, False
-        behaviour, settling = agent.spec.agent, False
-        instructions = behaviour.instructions
-        if behaviour.instructions_from is not None:
-            reference = behaviour.instructions_from.config_map_key_ref
-            source = await self._instructions.read((agent.namespace, reference.name))
-            instructions = None if source.data is None else source.data.get(reference.key)
-            changed_at = max(source.since, self._changed_at(agent))
-            settling = asyncio.get_running_loop().time() - changed_at < SETTLE_SECONDS
-            if not instructions:
-                what = "does not exist" if source.data is None else f"has no text under key {reference.key!r}"
-                message = f"spec.agent.instructionsFrom: ConfigMap {reference.name} {what}; create it in this namespace"
-                problems.append(Problem("InvalidSpec", "InstructionsMissing", message))
-                return None, settling
-        text = instructions or ""
-        name = revision_name(agent.name, agent.spec, text)
-        document = make_document(agent.name, name, agent.spec, text)
-        return Record(name, document, make_template(agent.name, name, agent.spec, self._installation)), settling
+            return Target(None, readable=False)
+        target = await self._targets.read(agent)
+        if target.problem is not None:
+            problems.append(target.problem)
+        return target
 
-    def _changed_at(self, agent: Agent) -> float:
-        key = (agent.namespace, agent.name)
-        known = self._generations.get(key)
-        if known is None:
-            self._generations[key] = (agent.generation, float("-inf"))
-        elif known[0] != agent.generation:
-            self._generations[key] = (agent.generation, asyncio.get_running_loop().time())
-        return self._generations[key][1]
+    def _reported(
+        self, agent: Agent, route: StoredRoute | None, live: LiveObjects, *, readable: bool
+    ) -> Reported | None:
+        """What one ready pod of each routed revision says; they are asked in the background."""
+        routed = () if route is None else route.spec.revisions
+        peers = {entry.name: self._ready_peer(agent.namespace, entry.name) for entry in routed}
+        known = {name: peer for name, peer in peers.items() if peer is not None}
+        return self._reports.follow((agent.namespace, agent.name), known, budgets_of(agent, live, readable=readable))
+
+    def _ready_peer(self, namespace: str, revision: str) -> Peer | None:
+        """Always the same pod while it is ready, as pods may read their live document at different times."""
+        ready = [pod for pod in self._pods(namespace, REVISION_LABEL, revision) if is_ready(pod)]
+        return runtime_peer(min(ready, key=lambda pod: str(pod["metadata"]["name"]))) if ready else None
 
     def _live(self, agent: Agent) -> LiveObjects:
+        config_maps = self._owned(kinds.CONFIG_MAP, agent)
         return LiveObjects(
-            records=self._owned(kinds.CONFIG_MAP, agent),
+            records={name: item for name, item in config_maps.items() if not _is_live(item)},
             deployments=self._owned(kinds.DEPLOYMENT, agent),
             services=self._owned(kinds.SERVICE, agent),
             budgets=self._owned(kinds.DISRUPTION_BUDGET, agent),
+            config=config_maps.get(live_name(agent.name)),
         )
 
     def _remember(self, agent: Agent, live: LiveObjects) -> dict[str, Manifest]:
@@ -220,18 +229,21 @@ class Observer:
         health = {}
         for revision, deployment in deployments.items():
             pods = self._pods(agent.namespace, REVISION_LABEL, revision)
-            reason = await self._reason(pods) if revision in awaited else ""
-            health[revision] = health_of(deployment, pods, reason)
+            waiting = await self._waiting(pods) if revision in awaited else _Waiting()
+            health[revision] = health_of(deployment, pods, waiting.reason, waits_for_store=waiting.for_store)
         return health
 
-    async def _reason(self, pods: list[Manifest]) -> str:
+    async def _waiting(self, pods: list[Manifest]) -> _Waiting:
         for pod in sorted(pods, key=version_of):
             peer = runtime_peer(pod)
             if peer is not None and not is_ready(pod) and not pod["metadata"].get("deletionTimestamp"):
                 reason = await self._peers.not_ready_reason(peer)
                 if reason:
-                    return f"pod {peer.name} is not ready: {reason}{_secrets_wanted(pod)}"
-        return ""
+                    report = await self._peers.report(peer)
+                    store = None if report is None else report.store
+                    text = f"pod {peer.name} is not ready: {reason}{_secrets_wanted(pod)}"
+                    return _Waiting(text, for_store=store is not None and not store.was_reached)
+        return _Waiting()
 
     def gateway_pods(self, namespace: str) -> list[Manifest]:
         """Gateway pods of a namespace that our own ReplicaSets own."""
@@ -292,9 +304,14 @@ def _readable_rollout(spec: dict[str, Any]) -> Rollout:
         return Rollout()
 
 
+def _is_live(config_map: Manifest) -> bool:
+    return bool(config_map["metadata"].get("labels", {}).get(COMPONENT_LABEL) == COMPONENT_LIVE)
+
+
 def _secrets_wanted(pod: Manifest) -> str:
-    """Which Secrets a pod wants, so that a person sees what to create."""
-    sources = [volume["secret"] for volume in pod["spec"].get("volumes", ()) if "secret" in volume]
+    """Which Secrets a pod wants, so that a person sees what to create; that of the trial store is the operator's."""
+    mounted = [volume["secret"] for volume in pod["spec"].get("volumes", ()) if "secret" in volume]
+    sources = [source for source in mounted if source["secretName"] != STORE_SECRET]
     wanted = sorted(
         {f"{source['secretName']} (key {source['items'][0]['key']})" for source in sources if source.get("items")}
     )

@@ -13,11 +13,14 @@ from pydantic import ValidationError
 
 from agent_api.acknowledgement import GATEWAY_CONTROL_PORT
 from agent_api.observations import OBSERVATIONS_PATH, Observations
+from agent_api.report import REPORT_PATH, RuntimeReport
 from agent_api.runtime_document import RUNTIME_PORT
+from agent_operator.core.reports import is_plausible
 from agent_operator.core.resources.metadata import Manifest
 
 READ_SECONDS = 2.0
 MAX_BYTES = 4 * 1024 * 1024
+MAX_REPORT_BYTES = 64 * 1024
 MAX_AT_ONCE = 32
 
 
@@ -78,6 +81,17 @@ class Peers:
         except ValidationError:
             return None
 
+    async def report(self, peer: Peer) -> RuntimeReport | None:
+        """What a pod says of the state that all pods share; None if it says nothing, or nothing that makes sense."""
+        status, body = await self._get(peer, REPORT_PATH, MAX_REPORT_BYTES)
+        if status != HTTPStatus.OK:
+            return None
+        try:
+            report = RuntimeReport.model_validate_json(body, extra="ignore")
+        except ValidationError:
+            return None
+        return report if is_plausible(report) else None
+
     async def not_ready_reason(self, peer: Peer) -> str:
         """What a pod says of why it is not ready; empty if it says nothing."""
         status, body = await self._get(peer, "/ready")
@@ -89,23 +103,23 @@ class Peers:
             return ""
         return str(problem.get("detail", ""))[:512] if isinstance(problem, dict) else ""
 
-    async def _get(self, peer: Peer, path: str) -> tuple[int, bytes]:
+    async def _get(self, peer: Peer, path: str, most: int | None = None) -> tuple[int, bytes]:
         url = f"http://{peer.address}:{peer.port}{path}"
         timeout = aiohttp.ClientTimeout(total=READ_SECONDS)
         async with self._slots:
             try:
                 async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
-                    body = await read_body(response)
+                    body = await read_body(response, most)
             except (aiohttp.ClientError, TimeoutError, OSError):
                 return 0, b""
         return (0, b"") if body is None else (response.status, body)
 
 
-async def read_body(response: aiohttp.ClientResponse) -> bytes | None:
-    """The whole body, however many pieces it comes in; None if it is longer than MAX_BYTES."""
-    body = bytearray()
+async def read_body(response: aiohttp.ClientResponse, most: int | None = None) -> bytes | None:
+    """The whole body, however many pieces it comes in; None if it is longer than `most` (MAX_BYTES if not given)."""
+    body, limit = bytearray(), MAX_BYTES if most is None else most
     async for piece in response.content.iter_any():
         body += piece
-        if len(body) > MAX_BYTES:
+        if len(body) > limit:
             return None
     return bytes(body)

@@ -82,6 +82,8 @@ def _promote(route: AgentRouteSpec, seen: Seen, now: datetime) -> _Answer:
     canary = routing.name_of(route, Role.CANARY)
     if canary is None:
         return _refused(route, "nothing is being rolled out")
+    if _is_held(route):
+        return _let_go_on(route, canary)
     steps = seen.rollout.canary.steps
     index = route.rollout.step_index
     if index >= len(steps) or not _waits_for_promote(route, steps[index]):
@@ -92,6 +94,16 @@ def _promote(route: AgentRouteSpec, seen: Seen, now: datetime) -> _Answer:
         routing.next_step(route, judging.renew(route.rollout.analysis, now), now),
         f"step {index + 1}/{len(steps)} of {canary} is passed",
     )
+
+
+def _is_held(route: AgentRouteSpec) -> bool:
+    """Whether the canary is kept at weight 0 for its spend, and nobody let it go on."""
+    hold = route.rollout.budget_hold
+    return hold is not None and hold.held and not hold.released
+
+
+def _let_go_on(route: AgentRouteSpec, canary: str) -> _Answer:
+    return _done(routing.release_hold(route), f"{canary} goes on, though its share of the budget is spent")
 
 
 def _waits_for_promote(route: AgentRouteSpec, step: Step) -> bool:
@@ -120,6 +132,9 @@ def _abort(route: AgentRouteSpec, _seen: Seen, now: datetime) -> _Answer:
 
 
 def _retry(route: AgentRouteSpec, seen: Seen, _now: datetime) -> _Answer:
+    canary = routing.name_of(route, Role.CANARY)
+    if canary is not None and _is_held(route):
+        return _let_go_on(route, canary)
     if route.rollout.rejected is None:
         return _refused(route, "no revision was taken back")
     return _done(routing.edit_ledger(route, rejected=None, undo_to=None), f"{seen.target} is rolled out again")

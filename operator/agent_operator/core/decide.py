@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
-from agent_api.v1alpha1.route import AgentRouteSpec, Role
-from agent_operator.core import commands, judging, rollout, routing
-from agent_operator.core.facts import Note, Seen
+from agent_api.live_document import BudgetsDocument, LedgerDocument, LiveDocument
+from agent_api.v1alpha1.agent import AgentDeploymentSpec
+from agent_api.v1alpha1.route import AgentRouteSpec, JwtRule, Role
+from agent_operator.core import commands, judging, reports, rollout, routing
+from agent_operator.core.facts import CanarySpend, Knobs, Note, Seen
+from agent_operator.core.resources.live import make_live_document, read_live_document
 from agent_operator.core.resources.record import is_record
-from agent_operator.core.snapshot import Decision, Problem, Snapshot
+from agent_operator.core.snapshot import Agent, Decision, LiveObjects, Problem, Snapshot
+from agent_operator.core.spending import Occasion, Spending, next_spending, read_spend
 
 SETTLE_SECONDS = 2.0
 
@@ -22,6 +27,8 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
     seen = see(snapshot, route)
     transition = rollout.advance(route, seen, now)
     changed = transition.route.serial != route.serial
+    shared = _shared_problems(snapshot, seen, transition.route)
+    spending = _spending(snapshot, shared, now)
     return Decision(
         route=transition.route,
         notes=transition.notes,
@@ -29,12 +36,16 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
             *snapshot.problems,
             *_lost_records(snapshot, transition.route),
             *_pod_problems(seen, transition.route),
+            *shared,
+            *_held(transition.route),
         ),
         waiting=transition.waiting,
-        look_again=_look_again(snapshot, transition.look_again),
+        look_again=_look_again(snapshot, transition.look_again, spending.look_again),
         judgement=judging.judge(transition.route, seen, now),
         acknowledged=seen.acknowledged and not changed,
         overdue=transition.overdue,
+        live=_live(snapshot, spending.ledger, routing.name_of(transition.route, Role.CANARY)),
+        spend=spending.told,
     )
 
 
@@ -45,7 +56,7 @@ def see(snapshot: Snapshot, route: AgentRouteSpec) -> Seen:
     return Seen(
         target=_target(snapshot, route),
         replicas=agent.spec.replicas,
-        suspended=agent.spec.suspend,
+        knobs=_knobs(snapshot, route),
         paused=agent.spec.paused,
         rollout=agent.spec.rollout,
         revisions=snapshot.health,
@@ -54,7 +65,102 @@ def see(snapshot: Snapshot, route: AgentRouteSpec) -> Seen:
         command=agent.command,
         observations=snapshot.observations,
         complete=snapshot.complete,
+        canary_spend=_canary_spend(snapshot, route),
     )
+
+
+def _knobs(snapshot: Snapshot, route: AgentRouteSpec) -> Knobs:
+    """Live knobs of the spec; of one that cannot be used, only the kill switch and the stickiness."""
+    spec, jwt = snapshot.agent.spec, snapshot.agent.spec.access.jwt
+    suspended, stickiness = spec.suspend, spec.rollout.canary.stickiness
+    if not snapshot.readable:
+        return replace(routing.knobs_of(route), suspended=suspended, stickiness=stickiness)
+    rule = None if jwt is None else JwtRule(issuer=jwt.issuer, audiences=tuple(jwt.audiences), jwks=jwt.jwks)
+    return Knobs(
+        suspended=suspended,
+        stickiness=stickiness,
+        description=spec.agent.description or "",
+        jwt=rule,
+        api_keys=spec.access.api_keys_secret_ref is not None,
+    )
+
+
+def _canary_spend(snapshot: Snapshot, route: AgentRouteSpec) -> CanarySpend | None:
+    live = _document(snapshot.agent, snapshot.live, readable=snapshot.readable)
+    return reports.canary_spend(snapshot.reported, live.ledger, live.budgets, routing.name_of(route, Role.CANARY))
+
+
+def budgets_of(agent: Agent, live: LiveObjects, *, readable: bool) -> BudgetsDocument:
+    """Budgets in force; while the spec cannot be used, those that were before."""
+    return _document(agent, live, readable=readable).budgets
+
+
+def _stored(live: LiveObjects) -> LiveDocument | None:
+    return None if live.config is None else read_live_document(live.config)
+
+
+def _ledger(snapshot: Snapshot) -> LedgerDocument:
+    stored = _stored(snapshot.live)
+    return LedgerDocument() if stored is None else stored.ledger
+
+
+def _document(agent: Agent, live: LiveObjects, *, readable: bool) -> LiveDocument:
+    """What applies live; while the spec cannot be used, what applied before."""
+    stored = _stored(live)
+    if readable or stored is None:
+        return make_live_document(agent.spec, LedgerDocument() if stored is None else stored.ledger, "")
+    return stored
+
+
+def _live(snapshot: Snapshot, ledger: LedgerDocument, canary: str | None) -> LiveDocument:
+    document = _document(snapshot.agent, snapshot.live, readable=snapshot.readable)
+    return document.model_copy(update={"ledger": ledger, "canary_revision": canary or ""})
+
+
+def _shared_problems(snapshot: Snapshot, seen: Seen, route: AgentRouteSpec) -> tuple[Problem, ...]:
+    """What pods say of the store, the budget, models and tools; while none was asked, what was said before."""
+    agent, conditions = snapshot.agent, snapshot.agent.status.get("conditions", ())
+    waiting = tuple(_store_awaited(agent.spec, seen, route))
+    if snapshot.reported is None:
+        known = {problem.type for problem in waiting}
+        return (*waiting, *(problem for problem in reports.carried(conditions) if problem.type not in known))
+    live = _document(agent, snapshot.live, readable=snapshot.readable)
+    said = reports.problems_of(snapshot.reported, agent.spec, live.budgets, live.ledger)
+    return reports.settled((*waiting, *said), conditions)
+
+
+def _store_awaited(spec: AgentDeploymentSpec, seen: Seen, route: AgentRouteSpec) -> Iterator[Problem]:
+    for entry in route.revisions:
+        health = seen.health(entry.name)
+        if health.waits_for_store:
+            message = (
+                f"{entry.name}: {health.not_ready_reason}; its pods wait for their store, and no deadline runs:"
+                f" {reports.store_advice(spec)}"
+            )
+            yield Problem("StoreUnavailable", "NeverReached", message)
+
+
+def _held(route: AgentRouteSpec) -> Iterator[Problem]:
+    hold = route.rollout.budget_hold
+    if hold is not None and hold.held:
+        message = (
+            "the canary has spent its share (spec.budgets.canarySharePercent) of the day's budget and gets no new"
+            " conversations; it goes on when the day is over, or by `kubectl agent promote`"
+        )
+        yield Problem("CanaryBudgetExhausted", "CanaryBudgetExhausted", message)
+
+
+def _spending(snapshot: Snapshot, shared: tuple[Problem, ...], now: datetime) -> Spending:
+    """What to tell of money; a condition that comes or goes brings the figures with it."""
+    status = snapshot.agent.status
+    before = {problem.type for problem in reports.carried(status.get("conditions", ()))}
+    occasion = Occasion(
+        daily_micro=budgets_of(snapshot.agent, snapshot.live, readable=snapshot.readable).daily_micro,
+        changed=before != {problem.type for problem in shared},
+        nonce=snapshot.nonce,
+        now=now,
+    )
+    return next_spending(read_spend(status), _ledger(snapshot), snapshot.reported, occasion)
 
 
 def _target(snapshot: Snapshot, route: AgentRouteSpec) -> str:
@@ -66,10 +172,10 @@ def _target(snapshot: Snapshot, route: AgentRouteSpec) -> str:
     return routing.name_of(route, Role.CANARY) or routing.name_of(route, Role.STABLE) or ""
 
 
-def _look_again(snapshot: Snapshot, wanted: float | None) -> float | None:
-    if not snapshot.settling:
-        return wanted
-    return SETTLE_SECONDS if wanted is None else min(wanted, SETTLE_SECONDS)
+def _look_again(snapshot: Snapshot, *wanted: float | None) -> float | None:
+    """The earliest of what is wanted; None: on change."""
+    settling = SETTLE_SECONDS if snapshot.settling else None
+    return min((seconds for seconds in (*wanted, settling) if seconds is not None), default=None)
 
 
 def _decide_first(snapshot: Snapshot, now: datetime) -> Decision:
@@ -93,6 +199,7 @@ def _decide_first(snapshot: Snapshot, now: datetime) -> Decision:
         notes=(note,),
         problems=snapshot.problems,
         look_again=0,
+        live=_live(snapshot, _ledger(snapshot), None),
     )
 
 

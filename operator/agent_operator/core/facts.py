@@ -8,8 +8,9 @@ from enum import StrEnum
 
 from agent_api.acknowledgement import AppliedRoute
 from agent_api.observations import Observations
-from agent_api.v1alpha1.rollout import Rollout
-from agent_api.v1alpha1.route import AgentRouteSpec
+from agent_api.report import RuntimeReport, SpendReport
+from agent_api.v1alpha1.rollout import Rollout, Stickiness
+from agent_api.v1alpha1.route import AgentRouteSpec, JwtRule
 
 
 class FailureReason(StrEnum):
@@ -30,7 +31,7 @@ class PodFailure:
 
 @dataclass(frozen=True, slots=True)
 class RevisionHealth:
-    """What the cluster says of one revision's pods."""
+    """What the cluster says of one revision's pods; `waits_for_store`: one is not ready, as it never reached it."""
 
     exists: bool = False
     pods: int = 0
@@ -38,6 +39,7 @@ class RevisionHealth:
     settled: bool = False
     failure: PodFailure | None = None
     not_ready_reason: str = ""
+    waits_for_store: bool = False
 
     def available(self, replicas: int) -> bool:
         """Whether as many pods as wanted are ready, and the Deployment's status is not out of date."""
@@ -76,12 +78,37 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class CanarySpend:
+    """What the canary spent of its share of a day's budget, in micro-dollars; `share_micro` None: there is no limit."""
+
+    day: str
+    spent_micro: int
+    share_micro: int | None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing of the share is left."""
+        return self.share_micro is not None and self.spent_micro >= self.share_micro
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """What of the spec gateways carry beside weights; a change drains nothing."""
+
+    suspended: bool = False
+    stickiness: Stickiness = Stickiness.CONVERSATION
+    description: str = ""
+    jwt: JwtRule | None = None
+    api_keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """Everything that one decision about a rollout rests on."""
+    """Everything that one decision about a rollout rests on; `canary_spend` None: nobody knows."""
 
     target: str
     replicas: int
-    suspended: bool
+    knobs: Knobs
     paused: bool
     rollout: Rollout
     revisions: Mapping[str, RevisionHealth]
@@ -90,6 +117,7 @@ class Seen:
     command: Command | None = None
     observations: tuple[Observations, ...] = ()
     complete: bool = False
+    canary_spend: CanarySpend | None = None
 
     def health(self, revision: str) -> RevisionHealth:
         """Health of a revision; of one that has no pods, ABSENT."""
@@ -103,6 +131,15 @@ class Note:
     warning: bool
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Reports of an agent's pods: the newest of each, those of the last half minute, and the last spend they told."""
+
+    latest: tuple[RuntimeReport, ...] = ()
+    recent: tuple[RuntimeReport, ...] = ()
+    last_spend: SpendReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from agent_api.meta import AGENT_LABEL, COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, REVISION_LABEL
 
 GATEWAY = "greylag-gateway"
+FRONT_DOOR = "greylag"
+TRIAL_STORE = "greylag-store"
 FIELD_MANAGER = "greylag"
 STATUS_MANAGER = "greylag-status"
 SCALE_MANAGER = "greylag-scale"
@@ -13,6 +15,8 @@ MANAGED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 COMPONENT_REVISION = "revision"
 COMPONENT_AGENT = "agent"
 COMPONENT_GATEWAY = "gateway"
+COMPONENT_LIVE = "live"
+COMPONENT_STORE = "store"
 
 
 def agent_labels(agent: str, component: str) -> dict[str, str]:
@@ -33,6 +37,11 @@ def revision_selector(revision: str) -> dict[str, str]:
 def gateway_labels() -> dict[str, str]:
     """Labels of the gateway's objects in a namespace."""
     return {MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: COMPONENT_GATEWAY}
+
+
+def store_labels() -> dict[str, str]:
+    """Labels of the trial store's objects in a namespace."""
+    return {MANAGED_BY_LABEL: MANAGED_BY, COMPONENT_LABEL: COMPONENT_STORE}
 
 
 def selector_text(labels: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent_api.v1alpha1.route import AgentRouteSpec
 from agent_operator.core.names import FIELD_MANAGER
 from agent_operator.core.resources.agent import make_agent_service
+from agent_operator.core.resources.live import make_live_config_map
 from agent_operator.core.resources.metadata import Manifest, make_metadata, make_owner
 from agent_operator.core.resources.record import is_record, make_record, read_first_overlay, read_record, remake_record
 from agent_operator.core.resources.workload import (
@@ -71,6 +72,8 @@ def _actions(snapshot: Snapshot, route: AgentRouteSpec, decision: Decision) -> I
     yield from _record(snapshot, routed, owner)
     if snapshot.route is None or not snapshot.route.intact or route != snapshot.route.spec:
         yield WriteRoute(agent.namespace, agent.name, route)
+    if decision.live is not None:
+        yield Apply(make_live_config_map(agent.name, agent.namespace, owner, decision.live))
     for revision in route.revisions:
         yield from _workload(snapshot, revision.name, owner)
     if decision.acknowledged or agent.name in snapshot.live.services:

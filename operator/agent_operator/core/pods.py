@@ -12,8 +12,14 @@ _IMAGE_REASONS = frozenset({"ImagePullBackOff", "ErrImageNeverPull", "InvalidIma
 _CONFIGURATION_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
-def health_of(deployment: dict[str, Any] | None, pods: Iterable[dict[str, Any]], readiness: str = "") -> RevisionHealth:
-    """Health of a revision from its Deployment and pods; `readiness` is what a pod said of why it is not ready."""
+def health_of(
+    deployment: dict[str, Any] | None,
+    pods: Iterable[dict[str, Any]],
+    readiness: str = "",
+    *,
+    waits_for_store: bool = False,
+) -> RevisionHealth:
+    """Health of a revision from its Deployment and pods; the rest is what a pod said of why it is not ready."""
     if deployment is None:
         return RevisionHealth()
     status = deployment.get("status", {})
@@ -27,6 +33,7 @@ def health_of(deployment: dict[str, Any] | None, pods: Iterable[dict[str, Any]],
         settled=status.get("observedGeneration", 0) >= generation and updated >= wanted,
         failure=next((failure for failure in map(failure_of, pods) if failure is not None), None),
         not_ready_reason=readiness or _blocked(status),
+        waits_for_store=waits_for_store,
     )
 
 

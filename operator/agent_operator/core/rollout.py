@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from agent_api.quantities import seconds
+from agent_api.quantities import dollars, seconds
 from agent_api.v1alpha1.rollout import OnInconclusive, Pause, Step
 from agent_api.v1alpha1.route import AgentRouteSpec, Rejection, Role
 from agent_api.v1alpha1.status import Verdict
 from agent_operator.core import commands, judging, routing
-from agent_operator.core.facts import Note, Seen, Transition
+from agent_operator.core.facts import Note, RevisionHealth, Seen, Transition
 from agent_operator.core.revision import short_hash
 
 ALL = 100
 LOOK_AT_ANALYSIS = 1.0
 LOOK_AT_LEASE = 5.0
+LOOK_AT_HOLD = 30.0
 LEASE_INTERVAL = timedelta(seconds=20)
 
 Gate = Callable[[AgentRouteSpec, Seen, datetime], Transition | None]
@@ -61,7 +62,7 @@ def _until_drained(route: AgentRouteSpec, now: datetime) -> float | None:
 
 
 def _knobs(route: AgentRouteSpec, seen: Seen, _now: datetime) -> Transition | None:
-    changed = routing.set_knobs(route, suspended=seen.suspended, stickiness=seen.rollout.canary.stickiness)
+    changed = routing.set_knobs(route, seen.knobs)
     if changed is route:
         return None
     notes: tuple[Note, ...] = ()
@@ -98,6 +99,8 @@ def _first_revision(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transit
             route, stable_available=True, history=(stable,), started_at=None, progress_at=None, progress_ready=0
         )
         return Transition(changed, notes=(note,), look_again=0)
+    if health.waits_for_store:
+        return _await_store(route, stable, health)
     noted = _progress(route, seen, stable, now)
     return _await_first(route, seen, stable, now) if noted is None else noted
 
@@ -110,6 +113,13 @@ def _await_first(route: AgentRouteSpec, seen: Seen, stable: str, now: datetime) 
     reason = seen.health(stable).not_ready_reason or f"{seen.health(stable).ready} of {seen.replicas} pods are ready"
     waiting = f"{stable}: not available after {seen.rollout.progress_deadline}: {reason}"
     return Transition(route, waiting=waiting, overdue=True)
+
+
+def _await_store(route: AgentRouteSpec, revision: str, health: RevisionHealth) -> Transition:
+    """The deadline does not run while pods wait for their store: that is no fault of the revision."""
+    if route.rollout.progress_at is not None:
+        return Transition(routing.edit_ledger(route, progress_at=None, progress_ready=0), look_again=0)
+    return Transition(route, look_again=LOOK_AT_LEASE, waiting=f"{revision}: {health.not_ready_reason}")
 
 
 def _time_left(route: AgentRouteSpec, seen: Seen, now: datetime) -> float:
@@ -172,6 +182,43 @@ def take_back(route: AgentRouteSpec, reason: str, message: str, now: datetime) -
     return Transition(routing.withdraw(route, rejection), notes=(note,), look_again=0)
 
 
+def _overspent(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None:
+    """A canary that has spent its share of the day gets no new conversations; lowering waits for nothing."""
+    ledger, spend = route.rollout, seen.canary_spend
+    if routing.find(route, Role.CANARY) is None or ledger.promote_full or spend is None or not spend.exhausted:
+        return None
+    hold = ledger.budget_hold
+    if (hold is None and routing.canary_weight(route) == 0) or (hold is not None and hold.day == spend.day):
+        return None
+    message = f"the canary has spent {dollars(spend.spent_micro)} USD, its share of the budget of {spend.day}"
+    note = Note(warning=True, reason="CanaryBudgetExhausted", message=message)
+    return Transition(routing.hold_for_budget(route, spend.day, now), notes=(note,), look_again=0)
+
+
+def _held(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None:
+    """A canary that was kept back for its spend goes on when there is budget again, or when a person says so."""
+    hold = route.rollout.budget_hold
+    if routing.find(route, Role.CANARY) is None or hold is None or not hold.held or route.rollout.promote_full:
+        return None
+    spend = seen.canary_spend
+    if not hold.released and (spend is None or spend.exhausted):
+        waiting = (
+            "the canary has spent its share of the day's budget; it goes on when the day is over,"
+            " or type `kubectl agent promote` to let it go on now, `abort` to take it back"
+        )
+        return Transition(route, waiting=waiting, look_again=LOOK_AT_HOLD)
+    weight = _weight_before(seen.rollout.canary.steps, route.rollout.step_index)
+    why = "a person lets it" if hold.released else "its share of the budget is not spent any more"
+    note = Note(warning=False, reason="CanaryBudgetResumed", message=f"the canary goes on at weight {weight} %: {why}")
+    changed = routing.end_hold(route, weight, judging.renew(route.rollout.analysis, now), now)
+    return Transition(changed, notes=(note,), look_again=0)
+
+
+def _weight_before(steps: tuple[Step, ...], index: int) -> int:
+    """Weight that the steps before an index gave the canary."""
+    return next((step.set_weight for step in reversed(steps[:index]) if step.set_weight is not None), 0)
+
+
 def _lease(route: AgentRouteSpec, _seen: Seen, now: datetime) -> Transition | None:
     """While the weight is between 0 and 100, gateways want to see that somebody watches the canary."""
     if not 0 < routing.canary_weight(route) < ALL:
@@ -213,6 +260,8 @@ def _availability(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transitio
             return None
         arrived = routing.edit_ledger(route, progress_at=None, progress_ready=0)
         return Transition(arrived, look_again=0)
+    if health.waits_for_store:
+        return _await_store(route, canary, health)
     noted = _progress(route, seen, canary, now)
     if noted is not None:
         return noted
@@ -365,11 +414,13 @@ _GATES: tuple[Gate, ...] = (
     _drained,
     _begin,
     _broken,
+    _overspent,
     _lease,
     _verdict,
     _edited,
     _lower,
     _availability,
     _paused,
+    _held,
     _step,
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from agent_api.v1alpha1.rollout import Stickiness
 from agent_api.v1alpha1.route import (
     AgentRouteSpec,
     AnalysisLedger,
+    BudgetHold,
     Drain,
     Lease,
     Rejection,
@@ -15,6 +15,7 @@ from agent_api.v1alpha1.route import (
     RolloutLedger,
     RouteRevision,
 )
+from agent_operator.core.facts import Knobs
 
 MAX_DRAINING = 16
 
@@ -69,11 +70,30 @@ def replace_first(route: AgentRouteSpec, stable: str, now: datetime) -> AgentRou
     return _routed(route, (_entry(stable, Role.STABLE, 100),), ledger)
 
 
-def set_knobs(route: AgentRouteSpec, *, suspended: bool, stickiness: Stickiness) -> AgentRouteSpec:
+def knobs_of(route: AgentRouteSpec) -> Knobs:
+    """Live knobs as the gateways have them."""
+    return Knobs(
+        suspended=route.suspended,
+        stickiness=route.stickiness,
+        description=route.description,
+        jwt=route.jwt,
+        api_keys=route.api_keys,
+    )
+
+
+def set_knobs(route: AgentRouteSpec, knobs: Knobs) -> AgentRouteSpec:
     """Carry live knobs to the gateways; the same route if nothing changed."""
-    if route.suspended is suspended and route.stickiness is stickiness:
+    if knobs_of(route) == knobs:
         return route
-    return _routed(route, route.revisions, suspended=suspended, stickiness=stickiness)
+    return _routed(
+        route,
+        route.revisions,
+        suspended=knobs.suspended,
+        stickiness=knobs.stickiness,
+        description=knobs.description,
+        jwt=knobs.jwt,
+        api_keys=knobs.api_keys,
+    )
 
 
 def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *, promote_full: bool) -> AgentRouteSpec:
@@ -90,6 +110,7 @@ def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *,
             "promote_full": promote_full,
             "draining": tuple(drain for drain in route.rollout.draining if drain.revision != canary),
             "analysis": None,
+            "budget_hold": None,
         }
     )
     return _routed(route, (*others, _entry(canary, Role.CANARY, 0)), ledger, epoch=route.epoch + 1)
@@ -101,6 +122,28 @@ def weigh(route: AgentRouteSpec, weight: int, now: datetime) -> AgentRouteSpec:
     revisions = tuple(revision.model_copy(update={"weight": weights[revision.role]}) for revision in route.revisions)
     ledger = route.rollout.model_copy(update={"step_since": None})
     return _routed(bump_lease(route, now), revisions, ledger)
+
+
+def hold_for_budget(route: AgentRouteSpec, day: str, now: datetime) -> AgentRouteSpec:
+    """Keep the canary at weight 0: it has spent its share of the budget of a day."""
+    held = edit_ledger(route, budget_hold=BudgetHold(day=day))
+    return held if canary_weight(route) == 0 else weigh(held, 0, now)
+
+
+def release_hold(route: AgentRouteSpec) -> AgentRouteSpec:
+    """Let the canary go on for the rest of the day, though its share is spent, because a person says so."""
+    hold = route.rollout.budget_hold
+    if hold is None:
+        raise ValueError("only a canary that is kept at weight 0 can be let go on")
+    return edit_ledger(route, budget_hold=hold.model_copy(update={"released": True}))
+
+
+def end_hold(route: AgentRouteSpec, weight: int, analysis: AnalysisLedger | None, now: datetime) -> AgentRouteSpec:
+    """Give the canary its weight back, with the analysis as it begins there; what a person released stays noted."""
+    hold = route.rollout.budget_hold
+    kept = None if hold is None or not hold.released else hold.model_copy(update={"held": False})
+    ended = edit_ledger(route, budget_hold=kept, analysis=analysis, step_since=None)
+    return ended if canary_weight(route) == weight else weigh(ended, weight, now)
 
 
 def next_step(route: AgentRouteSpec, analysis: AnalysisLedger | None, now: datetime) -> AgentRouteSpec:
@@ -187,5 +230,6 @@ def _ended(ledger: RolloutLedger) -> RolloutLedger:
             "progress_ready": 0,
             "promote_full": False,
             "analysis": None,
+            "budget_hold": None,
         }
     )

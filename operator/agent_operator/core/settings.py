@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What the chart says of images, gateways and ports."""
+    """What the chart says of images, gateways, ports and trial stores; without `store_size` those have no volume."""
 
     runtime_image: str
     gateway_image: str
@@ -18,5 +18,11 @@ class Installation:
     gateway_cluster_role: str
     gateway_resources: dict[str, Any]
     runtime_resources: dict[str, Any]
+    store_image: str
+    store_template: str
+    store_resources: dict[str, Any]
+    store_max_memory: str
+    store_size: str
+    store_class: str
     first_port: int
     last_port: int

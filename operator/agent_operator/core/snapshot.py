@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent_api.live_document import LiveDocument
 from agent_api.observations import Observations
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
 from agent_api.v1alpha1.route import AgentRouteSpec
+from agent_api.v1alpha1.status import Spend
 from agent_operator.core.analysis.verdict import Judgement
-from agent_operator.core.facts import Command, Gateways, Note, RevisionHealth
+from agent_operator.core.facts import Command, Gateways, Note, Reported, RevisionHealth
 from agent_operator.core.resources.metadata import Manifest
 from agent_operator.core.revision import Record
 
@@ -48,12 +50,13 @@ class StoredRoute:
 
 @dataclass(frozen=True, slots=True)
 class LiveObjects:
-    """Objects of one agent in the cluster, by name."""
+    """Objects of one agent in the cluster, by name; `config` is its live ConfigMap."""
 
     records: Mapping[str, Manifest] = field(default_factory=dict)
     deployments: Mapping[str, Manifest] = field(default_factory=dict)
     services: Mapping[str, Manifest] = field(default_factory=dict)
     budgets: Mapping[str, Manifest] = field(default_factory=dict)
+    config: Manifest | None = None
 
     def revisions(self) -> frozenset[str]:
         """Names of revisions of which anything is there."""
@@ -62,7 +65,11 @@ class LiveObjects:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that one reconcile rests on; `remembered` are records as last seen, by revision."""
+    """Everything that one reconcile rests on; `remembered` are records as last seen, by revision.
+
+    `readable`: the spec can be used; else what applies live stays as it is. `reported` None: no pod was asked yet.
+    `nonce` is a fresh random id, should one be needed.
+    """
 
     agent: Agent
     route: StoredRoute | None
@@ -77,11 +84,17 @@ class Snapshot:
     problems: tuple[Problem, ...] = ()
     settling: bool = False
     remembered: Mapping[str, Manifest] = field(default_factory=dict)
+    readable: bool = True
+    reported: Reported | None = None
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one reconcile wants; `route` None: there is nothing to route yet."""
+    """What one reconcile wants; `route` None: there is nothing to route yet.
+
+    `live` is what pods read again while they run, `spend` what is told of money.
+    """
 
     route: AgentRouteSpec | None
     notes: tuple[Note, ...] = ()
@@ -91,3 +104,5 @@ class Decision:
     judgement: Judgement | None = None
     acknowledged: bool = False
     overdue: bool = False
+    live: LiveDocument | None = None
+    spend: Spend | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent_api.v1alpha1.route import AgentRouteSpec, Role
 from agent_api.v1alpha1.status import Phase
-from agent_operator.core import rollout, routing
+from agent_operator.core import reports, rollout, routing
 from agent_operator.core.analysis.verdict import Judgement, MetricReport
 from agent_operator.core.conditions import Aspect, with_history
 from agent_operator.core.decide import see
@@ -19,7 +19,7 @@ from agent_operator.core.resources.agent import agent_url
 from agent_operator.core.snapshot import Decision, Problem, Snapshot
 
 MAX_LINE = 1024
-_HARMLESS = frozenset({"PlacementDeferred", "PodsFailing", "PodsNotReady"})
+_HARMLESS = frozenset({"PlacementDeferred", "PodsFailing", "PodsNotReady", "CanaryBudgetExhausted", *reports.TYPES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,13 @@ class _View:
     def held(self) -> bool:
         if self.canary is None:
             return self.snapshot.agent.spec.paused and not self.on_goal and self.route.rollout.stable_available
-        return self.snapshot.agent.spec.paused or self._step_holds
+        return self.snapshot.agent.spec.paused or self.overspent or self._step_holds
+
+    @property
+    def overspent(self) -> bool:
+        """Whether the canary is kept at weight 0 for its spend."""
+        hold = self.route.rollout.budget_hold
+        return hold is not None and hold.held
 
     @property
     def _step_holds(self) -> bool:
@@ -252,6 +258,8 @@ def _reason(view: _View) -> str:
 def _hold_reason(view: _View) -> str:
     if view.snapshot.agent.spec.paused:
         return "SpecPaused"
+    if view.overspent:
+        return "CanaryBudgetExhausted"
     analysis = view.route.rollout.analysis
     return "AnalysisInconclusive" if analysis is not None and analysis.inconclusive else "CanaryPauseStep"
 
@@ -334,7 +342,10 @@ def _ready_text(view: _View) -> str:
 
 def _figures(view: _View) -> dict[str, Any]:
     seen = see(view.snapshot, view.route)
+    spend = view.decision.spend
+    told = {} if spend is None else {"spend": spend.model_dump(mode="json", by_alias=True, exclude_none=True)}
     return {
+        **told,
         "replicas": sum(seen.health(entry.name).pods for entry in view.route.revisions),
         "readyReplicas": view.health.ready,
         "ready": _ready_text(view),

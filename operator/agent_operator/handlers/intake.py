@@ -9,7 +9,7 @@ from agent_operator.cluster import kinds
 from agent_operator.cluster.kinds import Kind
 from agent_operator.cluster.peers import is_ready
 from agent_operator.cluster.store import Store, key_of
-from agent_operator.core.names import COMPONENT_GATEWAY
+from agent_operator.core.names import COMPONENT_GATEWAY, COMPONENT_STORE
 from agent_operator.core.resources.metadata import Manifest
 from agent_operator.reconcile import AgentKey, NamespaceKey, WorkKey
 
@@ -51,9 +51,10 @@ class Intake:
                 self._enqueue(NamespaceKey(namespace))
         elif AGENT_LABEL in labels:
             self._enqueue(AgentKey(namespace, labels[AGENT_LABEL]))
-        elif labels.get(COMPONENT_LABEL) == COMPONENT_GATEWAY:
+        elif labels.get(COMPONENT_LABEL) in {COMPONENT_GATEWAY, COMPONENT_STORE}:
             self._enqueue(NamespaceKey(namespace))
-            if kind is kinds.POD and (before is None or deleted or is_ready(before) != is_ready(manifest)):
+            gateway = labels[COMPONENT_LABEL] == COMPONENT_GATEWAY
+            if gateway and kind is kinds.POD and (before is None or deleted or is_ready(before) != is_ready(manifest)):
                 self.enqueue_namespace(namespace)
 
     def enqueue_namespace(self, namespace: str) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from agent_api.report import RuntimeReport, StoreReport
 from agent_api.v1alpha1.rollout import Stickiness
 from agent_operator.cluster import kinds
 from agent_operator.cluster.instructions import Source
 from agent_operator.cluster.observer import Observer
+from agent_operator.cluster.reports import Reports
 from agent_operator.cluster.store import Store
+from agent_operator.cluster.targets import Targets
 from agent_operator.core import routing
+from agent_operator.core.facts import Reported
 from agent_operator.core.resources.agent import make_route
 from agent_operator.core.resources.metadata import make_owner
 from tests.support.agents import installation, minimal_spec
@@ -21,11 +25,17 @@ KEY = ("ns", "support")
 class Silent:
     """Peers and acknowledgements that say nothing, and instructions that are not there."""
 
-    async def not_ready_reason(self, _peer):
-        return ""
+    def __init__(self):
+        self.reasons, self.reports = {}, {}
+
+    async def not_ready_reason(self, peer):
+        return self.reasons.get(peer.name, "")
 
     async def observations(self, peers):
         return {}
+
+    async def report(self, peer):
+        return self.reports.get(peer.name)
 
     def applied(self, _namespace, _agent):
         return {}
@@ -37,8 +47,10 @@ class Silent:
 class World:
     def __init__(self):
         self.store = Store()
-        silent = Silent()
-        self.observer = Observer(self.store, silent, silent, silent, installation())
+        silent = self.peers = Silent()
+        self.reports = Reports(silent, lambda _key: None)
+        targets = Targets(silent, installation())
+        self.observer = Observer(self.store, silent, silent, targets, self.reports, installation())
         self.version = 0
 
     def put(self, kind, name, owners=(), labels=None, **fields):
@@ -211,3 +223,87 @@ async def test_only_pods_of_our_own_replica_sets_are_pods_of_ours(world):
     pod_of(world, "of-a-stray", [{"uid": "uid-stray", "name": "stray", "controller": True}])
     pod_of(world, "bare", [])
     assert [pod["metadata"]["name"] for pod in world.observer.gateway_pods("ns")] == ["ours"]
+
+
+# Pods of a revision.
+
+
+def revision_of(world, name="support-1", ready=True):
+    labels = {"greylag.dev/agent": "support", "greylag.dev/revision": name}
+    world.put(kinds.DEPLOYMENT, name, [{"uid": "uid-support"}], labels, spec={"replicas": 1}, status={})
+    world.put(kinds.REPLICA_SET, f"{name}-rs", [{"uid": f"uid-{name}", "name": name, "controller": True}])
+    for suffix in ("b", "a"):
+        status = {
+            "podIP": "10.0.0.1",
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+        }
+        owner = [{"uid": f"uid-{name}-rs", "name": f"{name}-rs", "controller": True}]
+        world.put(kinds.POD, f"{name}-{suffix}", owner, labels, status=status, spec={})
+
+
+def report_of(**fields):
+    store = StoreReport(reachable=False, **{"was_reached": False, **fields})
+    return RuntimeReport(instance="p", store=store)
+
+
+async def health_of_one(world, report):
+    world.agent()
+    world.route(stable_route("support-1"))
+    revision_of(world, ready=False)
+    world.peers.reasons["support-1-b"] = "the store was not reached yet"
+    world.peers.reports["support-1-b"] = report
+    return (await world.snapshot()).health["support-1"]
+
+
+@pytest.mark.parametrize(
+    ("report", "waits"),
+    [
+        (report_of(), True),
+        (report_of(was_reached=True), False),
+        (RuntimeReport(instance="p"), False),
+        (None, False),
+    ],
+)
+async def test_a_pod_that_never_reached_its_store_waits_for_it(world, report, waits):
+    health = await health_of_one(world, report)
+    assert health.waits_for_store is waits
+    assert health.not_ready_reason == "pod support-1-b is not ready: the store was not reached yet"
+
+
+async def test_one_ready_pod_of_each_routed_revision_is_asked_always_the_same(world):
+    world.agent()
+    world.route(stable_route("support-1"))
+    revision_of(world)
+    revision_of(world, "support-2")
+    assert (await world.snapshot()).reported is None
+    world.peers.reports["support-1-a"] = RuntimeReport(instance="support-1-a")
+    await world.reports.ask_due()
+    assert [report.instance for report in (await world.snapshot()).reported.latest] == ["support-1-a"]
+
+
+async def test_an_agent_without_ready_pods_has_nothing_to_say(world):
+    world.agent()
+    world.route(stable_route("support-1"))
+    revision_of(world, ready=False)
+    assert (await world.snapshot()).reported == Reported()
+
+
+async def test_the_live_config_map_is_no_record(world):
+    world.agent()
+    labels = {"greylag.dev/agent": "support", "app.kubernetes.io/component": "live"}
+    world.put(kinds.CONFIG_MAP, "support-live", [{"uid": "uid-support"}], labels, data={})
+    live = (await world.snapshot()).live
+    assert (dict(live.records), live.config["metadata"]["name"]) == ({}, "support-live")
+
+
+async def test_what_an_unreadable_spec_says_of_money_is_not_believed(world):
+    world.agent(resilience={"maxAttempts": 99})
+    assert not (await world.snapshot()).readable
+    world.agent()
+    assert (await world.snapshot()).readable
+
+
+async def test_each_look_has_an_id_of_its_own(world):
+    world.agent()
+    assert (await world.snapshot()).nonce != (await world.snapshot()).nonce

@@ -88,3 +88,28 @@ async def test_acknowledgements_of_many_agents_are_read_whole(session):
         await runner.cleanup()
     assert answer is not None
     assert len(answer.routes) == 3000
+
+
+def _report(**fields) -> bytes:
+    return json.dumps({"instance": "pod", **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "known"),
+    [
+        (_report(ledgerLost=True, fieldOfTomorrow=1), 200, True),
+        (_report(), 404, False),
+        (b"{}", 200, False),
+        (b"nonsense", 200, False),
+        (_report(toolsUnavailable=["x" * 70_000]), 200, False),
+        (_report(spend={"day": "x", "spentMicro": 1, "canaryMicro": 0, "epoch": "e", "sequence": 1}), 200, False),
+    ],
+)
+async def test_a_report_is_read_within_its_bounds_or_not_at_all(session, body, status, known):
+    runner, peer = await _serve(body, "/report", status)
+    try:
+        answer = await Peers(session).report(peer)
+    finally:
+        await runner.cleanup()
+    assert (answer is not None) is known
+    assert answer is None or answer.ledger_lost

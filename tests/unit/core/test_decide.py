@@ -139,7 +139,7 @@ def test_settling_is_looked_at_in_time_also_while_something_drains():
 def test_what_the_engine_sees_is_what_the_snapshot_says():
     cluster = running(rollout=HELD, paused=True, suspend=True)
     seen = see(cluster.snapshot(), cluster.spec_of_route)
-    assert (seen.target, seen.replicas, seen.paused, seen.suspended) == (cluster.target, 2, True, True)
+    assert (seen.target, seen.replicas, seen.paused, seen.knobs.suspended) == (cluster.target, 2, True, True)
     assert seen.acknowledged
     assert seen.recorded == {cluster.target}
     assert seen.rollout == cluster.parsed().rollout

@@ -336,7 +336,7 @@ def test_a_renamed_secret_reaches_the_pods_of_the_present_revision():
     assert cluster.stable == name
     assert overlay_of(cluster, name)["secrets"] == {"0": {"name": "new", "key": "k"}}
     volumes = cluster.deployments[name]["spec"]["template"]["spec"]["volumes"]
-    assert [volume["secret"]["secretName"] for volume in volumes if "secret" in volume] == ["new"]
+    assert [volume["secret"]["secretName"] for volume in volumes if "secret" in volume] == ["greylag-store", "new"]
 
 
 def test_placement_waits_while_a_rollout_runs_and_a_condition_says_so():

@@ -105,6 +105,18 @@ class RolloutMachine(RuleBasedStateMachine):
 
         self.each(serve)
 
+    @rule(spent=st.sampled_from((0, 19, 20, 50)), day=st.sampled_from(("2030-01-01", "2030-01-02")))
+    def the_canary_spends(self, spent: int, day: str) -> None:
+        self.each(lambda scene: scene.canary_spends(spent, day=day))
+
+    @rule()
+    def nobody_knows_what_is_spent(self) -> None:
+        self.each(lambda scene: setattr(scene, "canary_spend", None))
+
+    @rule(name=st.sampled_from(REVISIONS))
+    def pods_wait_for_their_store(self, name: str) -> None:
+        self.each(lambda scene: scene.waits_for_store(name))
+
     @rule(verb=st.sampled_from(VERBS))
     def a_verb_is_typed(self, verb: str) -> None:
         self.numbers += 1

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from agent_api.v1alpha1.rollout import Stickiness
-from agent_api.v1alpha1.route import Drain, Rejection, Role
+from agent_api.v1alpha1.route import Drain, JwtRule, Rejection, Role
 from agent_operator.core import judging, routing
+from agent_operator.core.facts import Knobs
 from tests.support.scene import START, Scene, pause, rolling, rollout_of, stable_route, weight
 
 LATER = START + timedelta(minutes=5)
@@ -82,9 +83,18 @@ def test_a_newer_rejection_takes_the_place_of_an_older_one():
 
 def test_knobs_that_did_not_change_are_no_change():
     route = stable_route()
-    assert routing.set_knobs(route, suspended=False, stickiness=Stickiness.CONVERSATION) is route
-    assert routing.set_knobs(route, suspended=True, stickiness=Stickiness.CONVERSATION).serial == 2
-    assert routing.set_knobs(route, suspended=False, stickiness=Stickiness.USER).serial == 2
+    assert routing.set_knobs(route, Knobs()) is route
+    rule = JwtRule(issuer="https://issuer", audiences=("a",), jwks="{}")
+    for knobs in (
+        Knobs(suspended=True),
+        Knobs(stickiness=Stickiness.USER),
+        Knobs(description="answers"),
+        Knobs(jwt=rule),
+        Knobs(api_keys=True),
+    ):
+        changed = routing.set_knobs(route, knobs)
+        assert (changed.serial, routing.knobs_of(changed)) == (2, knobs)
+        assert routing.set_knobs(changed, knobs) is changed
 
 
 def test_only_a_rollout_can_be_promoted():

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
-from agent_operator.core.resources.gateway import make_gateway_record, recorded_template
+from agent_operator.core.resources.gateway import make_gateway_record
 from agent_operator.core.resources.metadata import make_metadata, make_owner
 from agent_operator.core.resources.record import (
     RecordUnreadableError,
@@ -20,7 +22,9 @@ from agent_operator.core.resources.record import (
     read_first_overlay,
     read_record,
 )
+from agent_operator.core.resources.recorded import recorded_template
 from agent_operator.core.resources.workload import (
+    OVERLAY_ANNOTATION,
     lay_over,
     make_deployment,
     make_disruption_budget,
@@ -33,13 +37,14 @@ from tests.support.agents import installation, record_of
 
 REPOSITORY = Path(__file__).parents[3]
 DATA = Path(__file__).parent / "data"
+FIRST_RELEASE = yaml.safe_load((REPOSITORY / "tests/data/first_release.yaml").read_text(encoding="utf-8"))["spec"]
 FULL = yaml.safe_load((REPOSITORY / "tests/data/bad_manifests.yaml").read_text(encoding="utf-8"))["base"]["spec"]
 OWNER = make_owner("support", "uid-1")
 
 
 def spec_of(key):
-    if key == "full":
-        return AgentDeploymentSpec.model_validate(FULL)
+    if key in {"full", "first-release"}:
+        return AgentDeploymentSpec.model_validate(FULL if key == "full" else FIRST_RELEASE)
     text = (REPOSITORY / "examples" / key / "agent.yaml").read_text(encoding="utf-8")
     return AgentDeploymentSpec.model_validate(yaml.safe_load(text)["spec"])
 
@@ -58,10 +63,24 @@ def objects_of(key):
     }
 
 
-@pytest.mark.parametrize("key", ["full", "01-minimal", "02-canary", "03-fallback"])
+@pytest.mark.parametrize("key", ["full", "01-minimal", "02-canary", "03-fallback", "04-tools-and-budgets"])
 def test_what_is_made_of_a_spec_stays_the_same(key):
     golden = (DATA / f"objects-{key}.json").read_text(encoding="utf-8")
     assert json.dumps(objects_of(key), indent=1, sort_keys=True) + "\n" == golden
+
+
+@pytest.mark.parametrize("key", ["first-release", "01-minimal", "02-canary", "03-fallback"])
+def test_pods_of_a_record_of_the_first_release_stay_as_they_are(key):
+    spec = spec_of(key)
+    golden = json.loads((DATA / "first-release" / f"objects-{key}.json").read_text(encoding="utf-8"))
+    record = read_record(golden["record"])
+    place = make_metadata(record.name, "team-a", {}, OWNER)
+    overlay = make_overlay(spec)
+    assert read_first_overlay(golden["record"]) == overlay
+    assert overlay_text(overlay) == golden["deployment"]["metadata"]["annotations"][OVERLAY_ANNOTATION]
+    assert make_deployment(place, record.name, record.template, overlay, 2) == golden["deployment"]
+    assert make_revision_service("support", record.name, "team-a", OWNER) == golden["service"]
+    assert make_disruption_budget("support", record.name, "team-a", OWNER) == golden["budget"]
 
 
 def test_the_recorded_bytes_stay_the_same():
@@ -103,6 +122,23 @@ def test_a_damaged_template_is_refused():
         read_record(config_map)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"template.json": "[]"},
+        {"template.json": '{"spec": {"containers": [], "volumes": []}}'},
+        {"template.json": '{"spec": {"containers": [{"env": [], "volumeMounts": []}], "volumes": ["document"]}}'},
+        {"overlay.json": "{"},
+        {"overlay.json": '{"version": 1}'},
+    ],
+)
+def test_a_record_made_by_hand_is_refused(damage):
+    config_map = objects_of("full")["record"]
+    config_map["data"] |= damage
+    with pytest.raises(RecordUnreadableError):
+        read_record(config_map)
+
+
 # Overlay.
 
 
@@ -137,6 +173,155 @@ def test_positions_are_those_of_the_endpoints_also_when_some_have_no_secret():
     overlay = make_overlay(spec)
     assert overlay == {"version": 1, "secrets": {"1": {"name": "s", "key": "k"}}, "placement": {}}
     assert read_overlay(overlay_text(overlay)) == overlay
+
+
+def pod_of(spec, key="full"):
+    return lay_over(record_of(spec_of(key), "x").template, make_overlay(spec))["spec"]
+
+
+def volume_of(pod, name):
+    return next(volume for volume in pod["volumes"] if volume["name"] == name)
+
+
+def mount_of(pod, name):
+    mount = next(mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == name)
+    assert mount["readOnly"] is True
+    return mount["mountPath"]
+
+
+def env_of(pod):
+    return {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"] if "value" in entry}
+
+
+def test_what_an_agent_does_not_use_is_not_in_its_overlay():
+    assert make_overlay(spec_of("first-release")).keys() == {"version", "secrets", "placement"}
+    assert make_overlay(spec_of("full")).keys() == {"version", "secrets", "placement", "headers", "apiKeys", "store"}
+
+
+def test_secret_headers_are_mounted_by_the_positions_of_source_and_header():
+    pod = pod_of(spec_of("full"))
+    assert env_of(pod)["GREYLAG_HEADERS"] == "0-0,1-0,1-1"
+    assert mount_of(pod, "headers") == "/var/run/greylag/headers"
+    assert volume_of(pod, "headers")["projected"]["sources"] == [
+        {"secret": {"name": name, "optional": True, "items": [{"key": key, "path": f"{position}/value"}]}}
+        for position, name, key in [("0-0", "kb", "token"), ("1-0", "weather", "key"), ("1-1", "weather", "tenant")]
+    ]
+
+
+def test_positions_of_headers_are_in_the_order_of_numbers():
+    overlay = {**make_overlay(spec_of("first-release")), "headers": {}}
+    overlay["headers"] = {position: {"name": "s", "key": "k"} for position in ("10-0", "2-10", "2-9")}
+    pod = lay_over(record_of(spec_of("01-minimal"), "x").template, overlay)["spec"]
+    assert env_of(pod)["GREYLAG_HEADERS"] == "2-9,2-10,10-0"
+
+
+def test_the_secret_of_api_keys_is_mounted_whole_and_optional():
+    pod = pod_of(spec_of("full"))
+    assert env_of(pod)["GREYLAG_API_KEYS_DIRECTORY"] == mount_of(pod, "api-keys") == "/var/run/greylag/api-keys"
+    assert volume_of(pod, "api-keys")["secret"] == {"secretName": "support-keys", "optional": True}
+
+
+def test_pods_mount_the_trial_store_unless_the_spec_names_another():
+    trial = volume_of(pod_of(spec_of("first-release"), "first-release"), "store")
+    items = [{"key": "url", "path": "url"}]
+    assert trial["secret"] == {"secretName": "greylag-store", "optional": True, "items": items}
+    pod = pod_of(spec_of("full"))
+    assert [volume["name"] for volume in pod["volumes"]].count("store") == 1
+    assert mount_of(pod, "store") == env_of(pod)["GREYLAG_STORE_DIRECTORY"] == "/var/run/greylag/store"
+    assert volume_of(pod, "store")["projected"]["sources"] == [
+        {"secret": {"name": "redis", "optional": True, "items": [{"key": "url", "path": "url"}]}},
+        {"secret": {"name": "redis", "optional": True, "items": [{"key": "ca.pem", "path": "ca.pem"}]}},
+    ]
+
+
+def test_a_store_without_a_ca_mounts_its_url_alone():
+    spec = parsed({"store": {"urlSecretRef": {"name": "redis", "key": "u"}}})
+    sources = volume_of(pod_of(spec), "store")["projected"]["sources"]
+    assert [source["secret"]["items"][0]["path"] for source in sources] == ["url"]
+
+
+def test_the_live_document_is_mounted_as_a_folder_so_that_changes_arrive():
+    pod = pod_of(spec_of("full"))
+    live = volume_of(pod, "live")["configMap"]
+    assert (live["name"], live["optional"]) == ("support-live", True)
+    assert env_of(pod)["GREYLAG_LIVE"] == f"{mount_of(pod, 'live')}/live.json"
+    assert "subPath" not in json.dumps(pod)
+
+
+def parsed(fields):
+    base = {"agent": {"instructions": "x"}, "model": {"name": "m", "baseURL": "https://m.example"}}
+    return AgentDeploymentSpec.model_validate({**base, **fields})
+
+
+PLAIN = {"version": 1, "secrets": {}, "placement": {}}
+REFERENCE = {"name": "s", "key": "k"}
+
+
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        PLAIN,
+        PLAIN | {"headers": {"0-0": REFERENCE, "31-7": REFERENCE}},
+        PLAIN | {"apiKeys": {"name": "s"}},
+        PLAIN | {"store": {"url": REFERENCE}},
+        PLAIN | {"store": {"url": REFERENCE, "ca": REFERENCE}},
+    ],
+)
+def test_an_overlay_is_read_back_as_it_was_written(overlay):
+    assert read_overlay(overlay_text(overlay)) == overlay
+
+
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        [],
+        None,
+        {},
+        {"version": 1, "secrets": {}},
+        PLAIN | {"more": {}},
+        PLAIN | {"placement": []},
+        PLAIN | {"secrets": {"x": REFERENCE}},
+        PLAIN | {"secrets": {"0": {"name": "s"}}},
+        PLAIN | {"secrets": {"0": {"name": "s", "key": 1}}},
+        PLAIN | {"secrets": {"\u0663": REFERENCE}},
+        PLAIN | {"headers": []},
+        PLAIN | {"headers": {"0": REFERENCE}},
+        PLAIN | {"headers": {"0-../etc": REFERENCE}},
+        PLAIN | {"headers": {"0-0": {"name": None, "key": "k"}}},
+        PLAIN | {"headers": None},
+        PLAIN | {"apiKeys": "s"},
+        PLAIN | {"apiKeys": REFERENCE},
+        PLAIN | {"store": {}},
+        PLAIN | {"store": {"ca": REFERENCE}},
+        PLAIN | {"store": {"url": "redis://x"}},
+        PLAIN | {"store": {"url": REFERENCE, "password": REFERENCE}},
+    ],
+)
+def test_an_overlay_that_was_edited_by_hand_is_not_read(overlay):
+    assert read_overlay(json.dumps(overlay)) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["0", "0-0", "name", "key", "url", "ca", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.fixed_dictionaries(dict.fromkeys(PLAIN, JSON), optional=dict.fromkeys(["headers", "apiKeys", "store"], JSON)))
+def test_what_is_read_as_an_overlay_can_be_laid_over_a_template(overlay):
+    read = read_overlay(json.dumps(overlay))
+    if read is not None:
+        assert lay_over(record_of(spec_of("01-minimal"), "x").template, read)["spec"]["containers"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00"])
+def test_text_that_is_no_json_is_no_overlay(text):
+    assert read_overlay(text) is None
 
 
 def test_placement_is_laid_over_the_pod():

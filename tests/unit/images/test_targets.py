@@ -85,6 +85,9 @@ def test_every_target_of_the_dockerfile_is_known_and_copies_only_its_inputs():
     finals = {name for name in stages if not name.endswith(("-venv", "-dependencies", "-code")) and name != "tools"}
     assert finals == set(TARGETS)
     copied = {line.split()[1] for line in text.splitlines() if line.startswith("COPY ") and "--from" not in line}
-    assert {target.dependencies for target in TARGETS.values()} <= stages
+    assert {target.dependencies for target in TARGETS.values()} - {""} <= stages
+    assert {
+        f"ARG {target.base.argument}={target.base.name.partition(':')[0]}:latest" for target in TARGETS.values()
+    } <= {*text.splitlines()}
     inputs = {name for target in TARGETS.values() for name in target.inputs}
     assert copied == inputs - {"Dockerfile"}

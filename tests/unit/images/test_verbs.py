@@ -77,7 +77,12 @@ def test_no_cluster_is_an_error_that_says_what_to_do(monkeypatch, tmp_path):
 
 
 def test_targets_that_share_dependencies_are_built_one_after_another():
-    assert build._chains(dict.fromkeys(TARGETS, "x")) == [["runtime", "modelserver"], ["operator"], ["gateway"]]
+    assert build._chains(dict.fromkeys(TARGETS, "x")) == [
+        ["runtime", "modelserver"],
+        ["operator"],
+        ["gateway"],
+        ["store"],
+    ]
 
 
 def test_only_old_images_that_nobody_wants_are_removed(calls):

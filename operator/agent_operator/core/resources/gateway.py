@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from agent_api.acknowledgement import GATEWAY_CONTROL_PORT
-from agent_operator.core.names import GATEWAY, gateway_labels
+from agent_api.acknowledgement import FRONT_DOOR_PORT, GATEWAY_CONTROL_PORT
+from agent_operator.core.names import FRONT_DOOR, GATEWAY, gateway_labels
+from agent_operator.core.resources.agent import CLIENT_PORT
 from agent_operator.core.resources.metadata import (
     GRACE_SECONDS,
     RESTRICTED_CONTAINER,
@@ -14,11 +12,10 @@ from agent_operator.core.resources.metadata import (
     Manifest,
     make_metadata,
 )
+from agent_operator.core.resources.recorded import make_template_record
 from agent_operator.core.settings import Installation
 
 CONFIG_DIRECTORY = "/etc/greylag-gateway"
-TEMPLATE_KEY = "template.json"
-VERSION_KEY = "version"
 
 
 def make_gateway_template(namespace: str, installation: Installation) -> Manifest:
@@ -86,19 +83,8 @@ def _probe(path: str, *, period: int, failures: int) -> Manifest:
 
 def make_gateway_record(namespace: str, installation: Installation) -> Manifest:
     """ConfigMap that keeps the gateway's template, so that only an explicit chart value rolls gateways."""
-    template = json.dumps(make_gateway_template(namespace, installation), sort_keys=True, separators=(",", ":"))
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": make_metadata(GATEWAY, namespace, gateway_labels()),
-        "data": {VERSION_KEY: installation.gateway_template, TEMPLATE_KEY: template},
-    }
-
-
-def recorded_template(record: dict[str, Any]) -> Manifest:
-    """Pod template that a gateway record keeps."""
-    template: Manifest = json.loads(record["data"][TEMPLATE_KEY])
-    return template
+    metadata = make_metadata(GATEWAY, namespace, gateway_labels())
+    return make_template_record(metadata, make_gateway_template(namespace, installation), installation.gateway_template)
 
 
 def make_gateway_objects(namespace: str, template: Manifest, installation: Installation) -> tuple[Manifest, ...]:
@@ -138,4 +124,13 @@ def make_gateway_objects(namespace: str, template: Manifest, installation: Insta
             "selector": {"matchLabels": gateway_labels()},
         },
     }
-    return account, binding, deployment, budget
+    front_door = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": make_metadata(FRONT_DOOR, namespace, gateway_labels()),
+        "spec": {
+            "selector": gateway_labels(),
+            "ports": [{"name": "http", "port": CLIENT_PORT, "targetPort": FRONT_DOOR_PORT, "protocol": "TCP"}],
+        },
+    }
+    return account, binding, deployment, budget, front_door

@@ -73,7 +73,8 @@ def _is_template(template: Any) -> bool:  # noqa: ANN401 - JSON
     """Whether an overlay can be laid over it."""
     pod = template["spec"]
     container = pod["containers"][0]
-    return all(isinstance(part, list) for part in (pod["volumes"], container["env"], container["volumeMounts"]))
+    parts = (pod["volumes"], container["env"], container["volumeMounts"])
+    return all(isinstance(part, list) and all(isinstance(entry, dict) for entry in part) for part in parts)
 
 
 def is_record(config_map: dict[str, Any]) -> bool:
