@@ -18,7 +18,7 @@ from agent_api.observations import (
     conversation_hash,
     slot_start,
 )
-from agent_gateway.resources import revision_of_cluster
+from agent_gateway.resources import FOLLOW_UP_ROUTE, revision_of_cluster
 
 COUNTED_FLAGS = frozenset({"LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NC", "URX", "UPE"})
 """Response flags of an answer that failed between Envoy and the pod; a client that went away (DC) is none of them."""
@@ -35,6 +35,7 @@ _ABSENT = "-"
 class _LogFields:
     start: str = "start"
     cluster: str = "cluster"
+    route: str = "route"
     epoch: str = "epoch"
     flags: str = "flags"
     status: str = "status"
@@ -62,8 +63,8 @@ class Failure:
 def parse_failure(line: str) -> Failure | None:
     """The failure that a line tells of, or None if it counts as nothing.
 
-    A run is a POST. Marked answers are the runtime's to count, a client that went away is nobody's failure, and an
-    answer with no upstream cluster (suspended, hidden path) never reached a revision.
+    A run is a POST, but not one about a task that exists. Marked answers are the runtime's to count, a client that went
+    away is nobody's failure, and an answer with no upstream cluster (suspended, hidden path) never reached a revision.
     """
     try:
         entry = {key: _text(value) for key, value in json.loads(line).items()}
@@ -74,6 +75,8 @@ def parse_failure(line: str) -> Failure | None:
     flags = frozenset(entry[LOG_FIELDS.flags].split(","))
     failed = bool(flags & COUNTED_FLAGS) or status >= _SERVER_ERROR
     if not failed or flags & _CLIENT_LEFT or entry[LOG_FIELDS.method] != "POST":
+        return None
+    if entry.get(LOG_FIELDS.route) == FOLLOW_UP_ROUTE:
         return None
     if entry[LOG_FIELDS.outcome] or not entry[LOG_FIELDS.cluster]:
         return None

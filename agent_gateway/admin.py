@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, Self
 import aiohttp
 
 from agent_gateway.endpoints import Endpoint
-from agent_gateway.resources import ROUTES_NAME, Resource
+from agent_gateway.resources import FRONT_DOOR, ROUTES_NAME, Resource
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _NAMES_IN_FILTER = 50
-_ROUTES_STATS = rf"^http\.{ROUTES_NAME}\.rds\.{ROUTES_NAME}\.(version_text|update_rejected)$"
+_ROUTES_STATS = rf"^http\.{FRONT_DOOR}\.rds\.{ROUTES_NAME}\.(version_text|update_rejected)$"
 
 
 class AdminUnavailableError(Exception):

@@ -16,7 +16,7 @@ from typing import Protocol
 _POLL_SECONDS = 0.5
 _TIMEOUT_SECONDS = 5
 _QUIET_POLLS = 2
-_PATTERN = r"^http\.agent\..*\.downstream_rq_active$"
+_PATTERN = r"^http\.(agent\..*|front_door)\.downstream_rq_active$"
 
 
 class DrainedEnvoy(Protocol):

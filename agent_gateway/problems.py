@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from agent_gateway.resources import Resource
 
@@ -42,6 +44,19 @@ NO_REVISION = Problem(
     "no-revision", 503, "No revision serves", "The agent has no revision yet that serves requests.", retry_after=5
 )
 
+UNKNOWN_AGENT = Problem(
+    "unknown-agent", 404, "Unknown agent", "This namespace has no agent of this name; GET /agents lists them."
+)
+MODEL_MISSING = Problem(
+    "model-missing", 400, "No agent named", "Field model of the JSON body must name an agent; GET /agents lists them."
+)
+NO_SUCH_PAGE = Problem(
+    "not-found",
+    404,
+    "Not found",
+    "The front door serves /agents, /agents/<name>/..., /v1/models and /v1/chat/completions.",
+)
+
 
 def suspended(agent: str) -> Problem:
     """The refusal of new runs of a suspended agent."""
@@ -54,8 +69,17 @@ def direct_response(problem: Problem) -> Resource:
     headers = {"content-type": PROBLEM_CONTENT_TYPE}
     if problem.retry_after:
         headers["retry-after"] = str(problem.retry_after)
+    return _direct(problem.status, problem.document, headers)
+
+
+def direct_json(document: object) -> Resource:
+    """The fields of a route that answers a JSON document."""
+    return _direct(HTTPStatus.OK, document, {"content-type": "application/json"})
+
+
+def _direct(status: int, document: object, headers: Mapping[str, str]) -> Resource:
     return {
-        "direct_response": {"status": problem.status, "body": {"inline_string": json.dumps(problem.document)}},
+        "direct_response": {"status": int(status), "body": {"inline_string": json.dumps(document, ensure_ascii=False)}},
         "response_headers_to_add": [
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
             for key, value in headers.items()

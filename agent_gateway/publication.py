@@ -1,24 +1,33 @@
 """Publication: files into place in an order that never names what Envoy does not have, each step confirmed.
 
-Adding goes clusters, routes, listeners; removing goes the other way. Agents share the three files, because each file
-that Envoy follows takes one of the few inotify instances (128) that a node grants to a user. What Envoy rejects is
-tried again agent by agent, so that one agent's failure leaves the others alone, and taken back, so that a restart of
-Envoy does not find it.
+Adding goes clusters, routes, listeners, front door; removing goes the other way. Agents share the three files, because
+each file that Envoy follows takes one of the few inotify instances (128) that a node grants to a user. What Envoy
+rejects is tried again agent by agent, so that one agent's failure leaves the others alone, and taken back, so that a
+restart of Envoy does not find it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 
 from agent_gateway.admin import EnvoyAdmin
 from agent_gateway.endpoints import Endpoint
 from agent_gateway.files import ConfigFolder
 from agent_gateway.render import AgentConfig
 from agent_gateway.render_clusters import read_endpoints
+from agent_gateway.render_front_door import Entry, read_entries, render_door_host
 from agent_gateway.render_routes import render_table
-from agent_gateway.resources import CLUSTERS_FILE, LISTENERS_FILE, ROUTES_FILE, ROUTES_NAME, Resource, discovery
+from agent_gateway.resources import (
+    CLUSTERS_FILE,
+    FRONT_DOOR,
+    LISTENERS_FILE,
+    ROUTES_FILE,
+    ROUTES_NAME,
+    Resource,
+    discovery,
+)
 
 _FIRST_POLL_SECONDS = 0.004
 _LAST_POLL_SECONDS = 0.1
@@ -58,7 +67,8 @@ class Publisher:
         """
         step = {config.agent: config for config in configs}
         errors: Errors = {}
-        for phase in (self._publish_clusters, self._publish_routes, self._publish_listeners):
+        phases = (self._publish_clusters, self._publish_routes, self._publish_listeners, self._publish_front_door)
+        for phase in phases:
             failed = await phase(step)
             step = {agent: config for agent, config in step.items() if agent not in failed}
             errors |= failed
@@ -76,12 +86,13 @@ class Publisher:
         """
         for agent in set(self._in_force) - set(desired):
             del self._in_force[agent]
+        await self._leave_front_door(desired)
         listeners = self._resources(LISTENERS_FILE)
         gone = {name for name in listeners if name.rpartition(":")[0] not in desired}
         self._write(LISTENERS_FILE, {name: r for name, r in listeners.items() if name not in gone})
         await self._until(gone, self._still_open)
         hosts = self._hosts()
-        staying = {agent: host for agent, host in hosts.items() if agent in desired}
+        staying = {agent: host for agent, host in hosts.items() if agent in desired or agent == FRONT_DOOR}
         if staying != hosts:
             await self._move_routes(staying)
         needed = set().union(*desired.values(), *(clusters_of(host) for host in staying.values()))
@@ -114,14 +125,26 @@ class Publisher:
         return {name for name in names if found.get(name) != read_endpoints(wanted[name])}
 
     async def _publish_routes(self, step: Mapping[str, AgentConfig]) -> Errors:
-        """All agents at once; if Envoy rejects that, one by one."""
-        if not step or await self._move_routes(self._hosts() | {a: c.host for a, c in step.items()}):
-            return {}
-        errors = {}
-        for agent, config in step.items():
-            if not await self._move_routes(self._hosts() | {agent: config.host}):
-                errors[agent] = "Envoy rejected the routes; the last good ones stay in force"
-        return errors
+        async def move(part: Mapping[str, AgentConfig]) -> bool:
+            return await self._move_routes(self._hosts() | {agent: config.host for agent, config in part.items()})
+
+        return await _all_or_each(step, move, "Envoy rejected the routes; the last good ones stay in force")
+
+    async def _publish_front_door(self, step: Mapping[str, AgentConfig]) -> Errors:
+        """Lists an agent only when its listener is open."""
+
+        async def move(part: Mapping[str, AgentConfig]) -> bool:
+            return await self._move_entries(self._entries() | {a: config.entry for a, config in part.items()})
+
+        return await _all_or_each(step, move, "Envoy rejected the routes of the front door")
+
+    async def _leave_front_door(self, desired: Container[str]) -> None:
+        await self._move_entries({agent: entry for agent, entry in self._entries().items() if agent in desired})
+
+    async def _move_entries(self, entries: Mapping[str, Entry]) -> bool:
+        if entries == self._entries():
+            return True
+        return await self._move_routes(self._hosts() | {FRONT_DOOR: render_door_host(entries.values())})
 
     async def _move_routes(self, hosts: Mapping[str, Resource]) -> bool:
         """Put a route table in force; if Envoy does not take it, put the last one back and answer False."""
@@ -205,10 +228,23 @@ class Publisher:
         if resources != self._resources(name):
             self._folder.write(name, discovery(resources[key] for key in sorted(resources)))
 
+    def _entries(self) -> dict[str, Entry]:
+        host = self._hosts().get(FRONT_DOOR)
+        return read_entries(host) if host else {}
+
     def _write_routes(self, hosts: Mapping[str, Resource]) -> str:
         document = discovery([render_table(hosts.values())])
         self._folder.write(ROUTES_FILE, document)
         return str(document["version_info"])
+
+
+async def _all_or_each(
+    step: Mapping[str, AgentConfig], move: Callable[[Mapping[str, AgentConfig]], Awaitable[bool]], reason: str
+) -> Errors:
+    """Move all agents at once; if Envoy rejects that, one by one. Answers `reason` for each that failed."""
+    if not step or await move(step):
+        return {}
+    return {agent: reason for agent, config in step.items() if not await move({agent: config})}
 
 
 class _RefusedError(Exception):

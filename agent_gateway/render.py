@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent_api.acknowledgement import FRONT_DOOR_PORT
 from agent_gateway.endpoints import Endpoint
-from agent_gateway.render_clusters import render_cluster
-from agent_gateway.render_listener import render_keeper, render_listener
+from agent_gateway.render_clusters import render_cluster, render_door_cluster
+from agent_gateway.render_front_door import Entry, entry_of, render_door_host
+from agent_gateway.render_listener import render_front_door, render_listener
 from agent_gateway.render_routes import render_host, render_table
 from agent_gateway.resources import (
     BOOTSTRAP_FILE,
@@ -18,6 +20,7 @@ from agent_gateway.resources import (
     Resource,
     cluster_name,
     discovery,
+    door_cluster,
 )
 from agent_gateway.routes import Route
 
@@ -32,6 +35,7 @@ class Layout:
     config_dir: Path
     address: str
     admin_port: int
+    front_door_port: int = FRONT_DOOR_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class AgentConfig:
     listener: Resource
     host: Resource
     clusters: Mapping[str, Resource]
+    entry: Entry
 
     @property
     def listener_name(self) -> str:
@@ -53,12 +58,15 @@ def render_agent(
     route: Route, endpoints: Mapping[str, frozenset[Endpoint]], layout: Layout, *, lease_expired: bool
 ) -> AgentConfig:
     """Configuration of one agent; `endpoints` are those to use, by cluster name, none where missing."""
+    door = render_door_cluster(route.name, route.spec.port)
     names = [cluster_name(route.name, revision.name) for revision in route.spec.revisions]
     return AgentConfig(
         agent=route.name,
         listener=render_listener(route.name, route.spec.port, layout.address, layout.config_dir),
         host=render_host(route, lease_expired=lease_expired),
-        clusters={name: render_cluster(name, endpoints.get(name, frozenset())) for name in names},
+        clusters={name: render_cluster(name, endpoints.get(name, frozenset())) for name in names}
+        | {door_cluster(route.name): door},
+        entry=entry_of(route, endpoints),
     )
 
 
@@ -66,14 +74,14 @@ def render_first(layout: Layout) -> dict[str, Resource]:
     """Files without which Envoy exits at its start, by name."""
     return {
         CLUSTERS_FILE: discovery([]),
-        ROUTES_FILE: discovery([render_table([])]),
+        ROUTES_FILE: discovery([render_table([render_door_host([])])]),
         LISTENERS_FILE: discovery([]),
         BOOTSTRAP_FILE: render_bootstrap(layout),
     }
 
 
 def render_bootstrap(layout: Layout) -> Resource:
-    """What Envoy starts with: its admin interface on loopback and the three files to follow."""
+    """What Envoy starts with: its admin interface on loopback, the front door and the files to follow."""
     return {
         "node": {"id": "greylag-gateway", "cluster": "greylag-gateway"},
         "admin": {"address": {"socket_address": {"address": _ADMIN_ADDRESS, "port_value": layout.admin_port}}},
@@ -81,7 +89,9 @@ def render_bootstrap(layout: Layout) -> Resource:
             "lds_config": _follow(layout.config_dir / LISTENERS_FILE),
             "cds_config": _follow(layout.config_dir / CLUSTERS_FILE),
         },
-        "static_resources": {"listeners": [render_keeper(layout.config_dir)]},
+        "static_resources": {
+            "listeners": [render_front_door(layout.address, layout.front_door_port, layout.config_dir)]
+        },
         "overload_manager": {
             "resource_monitors": [
                 {

@@ -1,4 +1,7 @@
-"""Clusters (CDS): one per revision, with its pods in it. A change replaces the cluster and cuts no running request."""
+"""Clusters (CDS): one per revision with its pods in it, and one per agent with its own listener in it.
+
+A change replaces the cluster and cuts no running request.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from agent_gateway.endpoints import Endpoint
-from agent_gateway.resources import CLUSTER_TYPE, Resource
+from agent_gateway.resources import CLUSTER_TYPE, Resource, door_cluster
 
 _MANY = 1_000_000
+_LOOPBACK = "127.0.0.1"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _UPSTREAM_IDLE = "30s"
 """Below the keep-alive of the runtime (75 s), so that Envoy and not the runtime closes an idle connection."""
@@ -16,6 +20,15 @@ _UPSTREAM_IDLE = "30s"
 
 def render_cluster(name: str, endpoints: Iterable[Endpoint]) -> Resource:
     """Cluster of one revision, with its pods."""
+    return {**_cluster(name, endpoints), "outlier_detection": _OUTLIER_DETECTION}
+
+
+def render_door_cluster(agent: str, port: int) -> Resource:
+    """Cluster by which the front door reaches an agent's listener, in the same Envoy."""
+    return _cluster(door_cluster(agent), [Endpoint(_LOOPBACK, port)])
+
+
+def _cluster(name: str, endpoints: Iterable[Endpoint]) -> Resource:
     members = [
         {"endpoint": {"address": {"socket_address": {"address": e.address, "port_value": e.port}}}}
         for e in sorted(endpoints)
@@ -29,7 +42,6 @@ def render_cluster(name: str, endpoints: Iterable[Endpoint]) -> Resource:
         "lb_policy": "LEAST_REQUEST",
         "per_connection_buffer_limit_bytes": 1 << 20,
         "circuit_breakers": {"thresholds": [_THRESHOLDS]},
-        "outlier_detection": _OUTLIER_DETECTION,
         "upstream_connection_options": {
             "tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 10, "keepalive_probes": 3}
         },

@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER, USER_HEADER
-from agent_api.v1alpha1.rollout import Stickiness
-from agent_api.v1alpha1.route import Role, RouteRevision
+from agent_api.v1alpha1.route import Role
+from agent_gateway.connection_manager import TRANSFORM_FILTER
 from agent_gateway.problems import INVALID_IDENTITY, NO_REVISION, NOT_FOUND, direct_response, suspended
-from agent_gateway.resources import AGENT_HEADER, ROUTES_NAME, ROUTES_TYPE, Resource, cluster_name, typed
+from agent_gateway.render_access import access_of
+from agent_gateway.render_split import IDLE_TIMEOUT, lift, lifted_fields, split_of
+from agent_gateway.resources import (
+    AGENT_HEADER,
+    EXTERNAL_ADDRESS_HEADER,
+    FOLLOW_UP_ROUTE,
+    ROUTES_NAME,
+    ROUTES_TYPE,
+    SUBJECT_HEADER,
+    Resource,
+    cluster_name,
+    typed,
+)
 from agent_gateway.routes import Route
 
-HIDDEN_PATHS = ("/metrics", "/observations")
+HIDDEN_PATHS = ("/metrics", "/observations", "/report")
 LIFTED_PATHS = ("/agent/run", "/agent/tasks")
-TRANSFORM_FILTER = "envoy.filters.http.transform"
-TRANSFORM_TYPE = "envoy.extensions.filters.http.transform.v3.TransformConfig"
+TASK_PREFIX = "/agent/tasks/"
 EPOCH_METADATA = ("greylag", "epoch")
+_MAX_ANSWER_BYTES = 4 << 20
+_CANCEL_PATH = f"{TASK_PREFIX}[^/]+/cancel"
 _VALID_CONVERSATION = "[!-~]{1,128}"
 _VALID_USER = r"[^\x00-\x1f\x7f]+"
-_IDLE_TIMEOUT = "3660s"
-_ALL_WEIGHT = 100
 _POST: Resource = {"name": ":method", "string_match": {"exact": "POST"}}
 _ANY_ID: Resource = {"name": CONVERSATION_HEADER, "present_match": True}
 # A dead pod has the fewest requests, so that the balancer likes it best: picking another one takes many tries.
@@ -43,7 +54,8 @@ def render_host(route: Route, *, lease_expired: bool) -> Resource:
         "name": route.name,
         "domains": [route.name],
         "retry_policy": _RETRY_POLICY,
-        "request_headers_to_remove": [AGENT_HEADER],
+        "typed_per_filter_config": access_of(route),
+        "request_headers_to_remove": [AGENT_HEADER, SUBJECT_HEADER, EXTERNAL_ADDRESS_HEADER],
         "routes": list(_table(route, lease_expired=lease_expired)),
     }
 
@@ -55,6 +67,7 @@ def render_table(hosts: Iterable[Resource]) -> Resource:
         "name": ROUTES_NAME,
         "vhost_header": AGENT_HEADER,
         "validate_clusters": True,
+        "max_direct_response_body_size_bytes": _MAX_ANSWER_BYTES,
         "virtual_hosts": sorted(hosts, key=lambda host: str(host["name"])),
     }
 
@@ -62,21 +75,26 @@ def render_table(hosts: Iterable[Resource]) -> Resource:
 def _table(route: Route, *, lease_expired: bool) -> Iterator[Resource]:
     for path in HIDDEN_PATHS:
         yield {"name": "hidden", "match": {"path_separated_prefix": path}, **direct_response(NOT_FOUND)}
-    if route.spec.suspended:
-        yield {"name": "suspended", "match": _match(_POST), **direct_response(suspended(route.name))}
     fallback = route.fallback
+    if route.spec.suspended:
+        if fallback is not None:
+            cancel = {"safe_regex": {"regex": _CANCEL_PATH}, "headers": [_POST]}
+            yield _forward(route, FOLLOW_UP_ROUTE, cancel, {"cluster": cluster_name(route.name, fallback.name)})
+        yield {"name": "suspended", "match": _match(_POST), **direct_response(suspended(route.name))}
     if fallback is None:
         yield {"name": "no-revision", "match": _match(), **direct_response(NO_REVISION)}
         return
+    to_fallback = {"cluster": cluster_name(route.name, fallback.name)}
     yield _refuse(CONVERSATION_HEADER, _VALID_CONVERSATION)
     yield _refuse(USER_HEADER, _VALID_USER)
+    yield _forward(route, FOLLOW_UP_ROUTE, {"prefix": TASK_PREFIX}, to_fallback)
     yield from _pins(route)
-    yield _forward(route, "foreign-id", _match(_ANY_ID), {"cluster": cluster_name(route.name, fallback.name)})
-    split = _split(route, fallback, lease_expired=lease_expired)
+    yield _forward(route, "foreign-id", _match(_ANY_ID), to_fallback)
+    split = split_of(route, fallback, lease_expired=lease_expired)
     for path in LIFTED_PATHS:
         yield {
             **_forward(route, "split-lifted", {"path": path, "headers": [_POST]}, split),
-            "typed_per_filter_config": {TRANSFORM_FILTER: _lift(route.spec.stickiness)},
+            "typed_per_filter_config": {TRANSFORM_FILTER: lift(lifted_fields(route.spec))},
         }
     yield _forward(route, "split", _match(), split)
 
@@ -98,43 +116,6 @@ def _pins(route: Route) -> Iterator[Resource]:
         yield _forward(route, "pin", match, {"cluster": cluster_name(route.name, revision.name)})
 
 
-def _split(route: Route, fallback: RouteRevision, *, lease_expired: bool) -> Resource:
-    """Weights with the canary first: its share is [0, weight), so that a user's side only changes towards it."""
-    weights = {r: r.weight for r in sorted(route.spec.revisions, key=lambda r: r.role is not Role.CANARY)}
-    if lease_expired:
-        weights = {fallback: _ALL_WEIGHT}
-    clusters = [{"name": cluster_name(route.name, r.name), "weight": w} for r, w in weights.items() if w]
-    if len(clusters) == 1:
-        return {"cluster": clusters[0]["name"]}
-    if route.spec.stickiness is not Stickiness.USER:
-        return {"weighted_clusters": {"clusters": clusters}}
-    return {
-        "weighted_clusters": {"clusters": clusters, "use_hash_policy": True},
-        "hash_policy": [_salted_user(route.spec.epoch)],
-    }
-
-
-def _salted_user(epoch: int) -> Resource:
-    salt = {"pattern": {"regex": "^(.*)$"}, "substitution": rf"{epoch}/\1"}
-    return {"header": {"header_name": USER_HEADER, "regex_rewrite": salt}}
-
-
-def _lift(stickiness: Stickiness) -> Resource:
-    """Copies ids from a JSON body to headers and picks the route again."""
-    fields = {CONVERSATION_HEADER: "conversation_id"}
-    if stickiness is Stickiness.USER:
-        fields[USER_HEADER] = "user_id"
-    mutations = [
-        {"append": {"header": {"key": header, "value": f"%REQUEST_BODY({field})%"}, "append_action": "ADD_IF_ABSENT"}}
-        for header, field in fields.items()
-    ]
-    return {
-        "@type": f"type.googleapis.com/{TRANSFORM_TYPE}",
-        "clear_route_cache": True,
-        "request_transformation": {"headers_mutations": mutations},
-    }
-
-
 def _match(*headers: Resource) -> Resource:
     return {"prefix": "/", "headers": list(headers)}
 
@@ -144,7 +125,7 @@ def _forward(route: Route, name: str, match: Resource, target: Resource) -> Reso
     return {
         "name": name,
         "match": match,
-        "route": {**target, "timeout": "0s", "idle_timeout": _IDLE_TIMEOUT},
+        "route": {**target, "timeout": "0s", "idle_timeout": IDLE_TIMEOUT},
         "metadata": {"filter_metadata": {EPOCH_METADATA[0]: {EPOCH_METADATA[1]: epoch}}},
         "request_headers_to_add": [
             {"header": {"key": EPOCH_HEADER, "value": epoch}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -13,6 +13,14 @@ ROUTES_NAME = "agents"
 """Name of the one route configuration; each agent is a virtual host of it."""
 AGENT_HEADER = "x-greylag-agent"
 """Set by the listener and removed before the upstream: which agent's virtual host a request belongs to."""
+SUBJECT_HEADER = "x-greylag-subject"
+"""Set from a token that was checked and removed before the upstream: the user, for the split."""
+EXTERNAL_ADDRESS_HEADER = "x-envoy-external-address"
+"""Removed before the upstream: behind the front door it would name this pod. x-forwarded-for holds the whole way."""
+FRONT_DOOR = "front_door"
+"""Name of the front door's listener and virtual host; the underscore keeps it apart from every agent."""
+FOLLOW_UP_ROUTE = "follow-up"
+"""Name of rules for requests about a task that was accepted before: they are no runs."""
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
@@ -29,6 +37,11 @@ DRAINING_FILE = "draining"
 def cluster_name(agent: str, revision: str) -> str:
     """Name of a revision's cluster."""
     return f"{agent}/{revision}"
+
+
+def door_cluster(agent: str) -> str:
+    """Name of the cluster by which the front door reaches an agent's listener."""
+    return f"{FRONT_DOOR}:{agent}"
 
 
 def revision_of_cluster(cluster: str) -> str:

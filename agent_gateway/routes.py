@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from agent_api.v1alpha1.route import AgentRouteSpec, Role, RouteRevision
+from agent_api.v1alpha1.route import AgentRouteSpec, JwtRule, Role, RouteRevision
 
-_SPEC_FIELDS = ("serial", "port", "epoch", "suspended", "stickiness", "lease")
+_SPEC_FIELDS = ("serial", "port", "epoch", "suspended", "stickiness", "lease", "description", "apiKeys")
+_JWT_FIELDS = ("issuer", "audiences", "jwks")
 _REVISION_FIELDS = ("name", "service", "weight", "role")
 _FULL_WEIGHT = 100
 
@@ -49,11 +51,10 @@ def parse_route(item: Mapping[str, Any]) -> Route:
     """
     try:
         metadata, spec = item["metadata"], item["spec"]
-        known = {field: spec[field] for field in _SPEC_FIELDS if field in spec}
-        known["revisions"] = [
-            {field: revision[field] for field in _REVISION_FIELDS if field in revision}
-            for revision in spec.get("revisions", [])
-        ]
+        known = _pick(spec, _SPEC_FIELDS)
+        if spec.get("jwt") is not None:
+            known["jwt"] = _pick(spec["jwt"], _JWT_FIELDS)
+        known["revisions"] = [_pick(revision, _REVISION_FIELDS) for revision in spec.get("revisions", [])]
         route = Route(metadata["name"], metadata["uid"], AgentRouteSpec.model_validate(known))
     except (KeyError, TypeError, AttributeError) as error:
         msg = f"not an AgentRoute: {error!r}"
@@ -62,7 +63,25 @@ def parse_route(item: Mapping[str, Any]) -> Route:
         msg = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InvalidRouteError(msg) from error
     _check_weights(route.spec.revisions)
+    _check_keys(route.spec.jwt)
     return route
+
+
+def _pick(item: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    return {field: item[field] for field in fields if field in item}
+
+
+def _check_keys(jwt: JwtRule | None) -> None:
+    """Envoy takes any text as keys, and then refuses every token."""
+    if jwt is None:
+        return
+    try:
+        keys = json.loads(jwt.jwks)["keys"]
+    except (ValueError, KeyError, TypeError):
+        keys = None
+    if not isinstance(keys, list) or not keys:
+        msg = "jwt.jwks: not a JSON Web Key Set with keys"
+        raise InvalidRouteError(msg)
 
 
 def _check_weights(revisions: tuple[RouteRevision, ...]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from agent_api.acknowledgement import GATEWAY_CONTROL_PORT
+from agent_api.acknowledgement import FRONT_DOOR_PORT, GATEWAY_CONTROL_PORT
 
 
 class Settings(BaseSettings):
@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     config_dir: Path = Field(default=Path("/etc/greylag-gateway"), description="Folder shared with Envoy.")
     admin_port: int = Field(default=9901, ge=1, le=65535, description="Port of Envoy's admin interface on loopback.")
     control_port: int = Field(default=GATEWAY_CONTROL_PORT, ge=0, le=65535, description="Port of the sidecar.")
+    front_door_port: int = Field(default=FRONT_DOOR_PORT, ge=1, le=65535, description="Port for all agents at once.")
     lease_seconds: float = Field(default=60.0, gt=0, description="How long a canary serves without a bump.")
     drain_seconds: float = Field(default=3600.0, ge=0, description="Longest wait for running requests.")
     drain_minimum_seconds: float = Field(default=6.0, ge=0, description="Shortest wait: kube-proxy learns late.")

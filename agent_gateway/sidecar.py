@@ -47,7 +47,7 @@ class Gateway:
 
 def build_gateway(settings: Settings, admin: EnvoyAdmin) -> Gateway:
     """Wire the parts, and write Envoy's first configuration where there is none yet."""
-    layout = Layout(settings.config_dir, settings.listen_address, settings.admin_port)
+    layout = Layout(settings.config_dir, settings.listen_address, settings.admin_port, settings.front_door_port)
     folder = ConfigFolder(settings.config_dir)
     folder.prepare(render_first(layout))
     metrics = Metrics()

@@ -66,7 +66,9 @@ class Upstream:
     async def start(self) -> None:
         app = web.Application(client_max_size=8 << 20)
         app.router.add_get("/events", self._events)
+        app.router.add_post("/events", self._events)
         app.router.add_post("/slow", self._slow)
+        app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_route("*", "/{path:.*}", self._answer)
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self.runner.setup()
@@ -88,6 +90,10 @@ class Upstream:
         }
         headers = {"x-greylag-outcome": self.outcome} if self.outcome else {}
         return web.json_response(document, status=self.status, headers=headers)
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        streamed = b'"stream": true' in await request.read()
+        return await self._events(request) if streamed else await self._answer(request)
 
     async def _slow(self, request: web.Request) -> web.Response:
         await self.gate.wait()
@@ -174,6 +180,10 @@ class Lab:
     def url(self, path: str = "/agent/run", agent: str = AGENT) -> str:
         return f"http://127.0.0.1:{self.ports[agent]}{path}"
 
+    def door(self, path: str) -> str:
+        """Address of a path at the front door."""
+        return f"http://127.0.0.1:{self.settings.front_door_port}{path}"
+
     async def run(self, body: Any = None, **headers: str) -> dict[str, Any]:
         """One run; answers what the upstream saw, with the status."""
         named = {key.replace("_", "-"): value for key, value in headers.items()}
@@ -213,6 +223,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
         pod_name="gateway-0",
         config_dir=tmp_path,
         admin_port=free_port(),
+        front_door_port=free_port(),
         listen_address="127.0.0.1",
         lease_seconds=60,
         confirm_seconds=5,

@@ -51,7 +51,8 @@ async def test_a_request_id_is_made_where_there_is_none(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "/observations", "/metrics/x", "//metrics", "/%6detrics", "/a/..%2fmetrics"]
+    "path",
+    ["/metrics", "/observations", "/report", "/report/", "/metrics/x", "//metrics", "/%6detrics", "/a/..%2fmetrics"],
 )
 async def test_the_runtimes_own_pages_are_not_served(lab: Lab, path: str) -> None:
     async with lab.client.get(URL(lab.url(path), encoded=True)) as response:
@@ -70,6 +71,15 @@ async def test_a_suspended_agent_refuses_new_runs_and_answers_reads(lab: Lab) ->
     assert problem["type"] == "urn:greylag:problem:agent-suspended"
     assert "support" in problem["detail"]
     async with lab.client.get(lab.url("/health")) as response:
+        assert response.status == 200
+
+
+async def test_a_suspended_agent_lets_tasks_be_cancelled_and_none_be_resumed(lab: Lab) -> None:
+    await lab.apply(lab.route({"v1": 100}, suspended=True))
+    assert (await post(lab, "{}", "/agent/tasks/7/cancel"))[0] == 200
+    for path in ("/agent/tasks", "/agent/tasks/7/approvals/1", "/agent/tasks/7/cancel/x", "/agent/tasks/7/8/cancel"):
+        assert (await post(lab, "{}", path))[0] == 503
+    async with lab.client.get(lab.url("/agent/tasks/7")) as response:
         assert response.status == 200
 
 

@@ -44,6 +44,7 @@ class Pod:
             "GREYLAG_POD_NAME": "gateway-0",
             "GREYLAG_CONFIG_DIR": str(self.config_dir),
             "GREYLAG_ADMIN_PORT": str(free_port()),
+            "GREYLAG_FRONT_DOOR_PORT": str(free_port()),
             "GREYLAG_CONTROL_PORT": str(self.control),
             "GREYLAG_KUBECONFIG": os.environ["KUBECONFIG"],
             "GREYLAG_DRAIN_MINIMUM_SECONDS": "0.5",

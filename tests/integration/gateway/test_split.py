@@ -46,6 +46,14 @@ async def test_a_conversation_goes_to_its_pin_or_to_stable(lab: Lab, conversatio
         assert (await lab.run({"conversation_id": conversation}))["revision"] == revision
 
 
+async def test_requests_about_a_task_stick_to_nothing(lab: Lab) -> None:
+    await lab.apply(lab.route({"v1": 1, "v2": 99}, stickiness="User"))
+    headers = {"x-conversation-id": f"v2.7.{TOKEN}", "x-user-id": "u1"}
+    for path in ("/agent/tasks/7", "/agent/tasks/7/events", "/agent/tasks/7/cancel"):
+        async with lab.client.post(lab.url(path), json={"conversation_id": "x"}, headers=headers) as response:
+            assert (await response.json())["revision"] == "v1"
+
+
 async def test_a_header_wins_over_the_body(lab: Lab) -> None:
     await lab.apply_weights(v1=100, v2=0)
     answer = await lab.run({"conversation_id": f"v1.1.{TOKEN}"}, x_conversation_id=f"v2.7.{TOKEN}")

@@ -21,6 +21,11 @@ def make_route(*revisions: dict[str, Any], name: str = "support", uid: str = "u1
     return parse_route(route_item(name, uid, revisions=list(revisions), **spec))
 
 
+def jwt_rule(issuer: str = "https://idp.example", **fields: Any) -> dict[str, Any]:
+    keys = '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'
+    return {"issuer": issuer, "audiences": ["agents"], "jwks": keys, **fields}
+
+
 def slice_item(service: str, *endpoints: dict[str, Any], name: str = "s", **fields: Any) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},

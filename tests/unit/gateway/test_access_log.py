@@ -42,6 +42,8 @@ def line(**fields: Any) -> str:
         ({"flags": "DC", "status": 0}, False),
         ({"flags": "DC,UC"}, False),
         ({"method": "GET"}, False),
+        ({"route": "follow-up"}, False),
+        ({"route": "split"}, True),
         ({"cluster": None}, False),
         ({"cluster": "-"}, False),
     ],

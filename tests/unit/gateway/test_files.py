@@ -14,12 +14,12 @@ from agent_gateway.envoy import NoConfigurationError, await_configuration, comma
 from agent_gateway.files import ConfigFolder
 from agent_gateway.render import Layout, render_agent, render_first
 from agent_gateway.render_clusters import read_endpoints, render_cluster
-from tests.unit.gateway.builders import make_route, revision
+from tests.unit.gateway.builders import jwt_rule, make_route, revision
 
 
 def test_the_first_configuration_is_written_only_where_it_is_missing(tmp_path: Path) -> None:
     root = tmp_path / "new"
-    layout = Layout(root, "127.0.0.1", 9901)
+    layout = Layout(root, "127.0.0.1", 9901, 8086)
     with pytest.raises(NoConfigurationError):
         await_configuration(root, 0)
     ConfigFolder(root).prepare(render_first(layout))
@@ -54,8 +54,29 @@ def test_endpoints_come_back_as_they_were_written(endpoints: set[Endpoint]) -> N
     assert read_endpoints(render_cluster("a/v1", endpoints)) == endpoints
 
 
+def test_access_and_description_change_neither_listener_nor_clusters(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "127.0.0.1", 9901, 8086)
+    first, second = (
+        render_agent(make_route(revision("v1", 100), **access), {}, layout, lease_expired=False)
+        for access in ({}, {"jwt": jwt_rule(), "description": "helps"})
+    )
+    assert first.listener == second.listener
+    assert first.clusters == second.clusters
+    assert first != second
+
+
+def test_the_front_door_stands_in_the_bootstrap_and_counts_no_failure(tmp_path: Path) -> None:
+    (listener,) = render_first(Layout(tmp_path, "127.0.0.1", 9901, 8086))["bootstrap.json"]["static_resources"][
+        "listeners"
+    ]
+    assert listener["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 8086}
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    assert [log["typed_config"]["path"] for log in manager["access_log"]] == ["/dev/stdout"]
+    assert not manager["stat_prefix"].startswith("agent")
+
+
 def test_a_rollout_changes_neither_listener_nor_clusters(tmp_path: Path) -> None:
-    layout = Layout(tmp_path, "127.0.0.1", 9901)
+    layout = Layout(tmp_path, "127.0.0.1", 9901, 8086)
     routes = [
         make_route(revision("v1", 100 - w), revision("v2", w, "Canary"), epoch=w, suspended=w > 50, stickiness=s)
         for w, s in ((10, "User"), (60, "Conversation"))
@@ -67,8 +88,11 @@ def test_a_rollout_changes_neither_listener_nor_clusters(tmp_path: Path) -> None
 
 
 def test_envoy_never_ejects_a_pod_for_an_agents_own_errors(tmp_path: Path) -> None:
-    config = render_agent(make_route(revision("v1", 100)), {}, Layout(tmp_path, "127.0.0.1", 9901), lease_expired=False)
-    (cluster,) = config.clusters.values()
+    config = render_agent(
+        make_route(revision("v1", 100)), {}, Layout(tmp_path, "127.0.0.1", 9901, 8086), lease_expired=False
+    )
+    assert "outlier_detection" not in config.clusters["front_door:support"]
+    cluster = config.clusters["support/v1"]
     outliers = cluster["outlier_detection"]
     assert outliers["split_external_local_origin_errors"] is True
     assert {key: value for key, value in outliers.items() if key.startswith("enforcing") and value} == {

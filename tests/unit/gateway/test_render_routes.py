@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from agent_gateway.publication import clusters_of
 from agent_gateway.render_routes import render_host, render_table
 from agent_gateway.resources import discovery
-from tests.unit.gateway.builders import make_route, revision
+from tests.unit.gateway.builders import jwt_rule, make_route, revision
 
 STABLE, CANARY, DRAINING = revision("v1", 80), revision("v2", 20, "Canary"), revision("v0", 0, "Draining")
 
@@ -35,6 +36,7 @@ def test_rules_stand_from_the_most_to_the_least_specific() -> None:
     names = [rule["name"] for rule in table(STABLE, CANARY, DRAINING, suspended=True)]
     assert list(dict.fromkeys(names)) == [
         "hidden",
+        "follow-up",
         "suspended",
         "invalid-identity",
         "pin",
@@ -72,6 +74,56 @@ def test_an_expired_lease_keeps_pins() -> None:
     assert {pin["route"]["cluster"] for pin in named(rules, "pin")} == {"support/v1", "support/v2"}
 
 
+def test_follow_ups_of_tasks_stand_above_pins_and_stick_to_nothing() -> None:
+    rules = table(STABLE, CANARY, stickiness="User")
+    (follow_up,) = named(rules, "follow-up")
+    assert follow_up["match"] == {"prefix": "/agent/tasks/"}
+    assert follow_up["route"]["cluster"] == "support/v1"
+    assert rules.index(follow_up) < rules.index(named(rules, "pin")[0])
+
+
+def test_a_suspended_agent_takes_cancellations_and_no_other_post() -> None:
+    rules = table(STABLE, CANARY, suspended=True)
+    cancel = named(rules, "follow-up")[0]
+    assert cancel["match"]["safe_regex"] == {"regex": "/agent/tasks/[^/]+/cancel"}
+    assert rules.index(cancel) < rules.index(named(rules, "suspended")[0]) < rules.index(named(rules, "follow-up")[1])
+
+
+@pytest.mark.parametrize(
+    ("access", "headers"),
+    [
+        ({}, ["x-user-id"]),
+        ({"apiKeys": True}, ["authorization", "x-api-key"]),
+        ({"jwt": jwt_rule()}, ["x-greylag-subject"]),
+        ({"jwt": jwt_rule(), "apiKeys": True}, ["x-greylag-subject", "authorization", "x-api-key"]),
+    ],
+)
+def test_the_best_proven_identity_is_the_key_of_the_split(access: dict[str, Any], headers: list[str]) -> None:
+    rules = table(STABLE, CANARY, stickiness="User", **access)
+    policies = named(rules, "split")[0]["route"]["hash_policy"]
+    assert [policy["header"]["header_name"] for policy in policies] == headers
+    assert all(policy["terminal"] for policy in policies)
+    assert ("user_id" in str(named(rules, "split-lifted"))) is not bool(access)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("u1", "9/u1"),
+        ("Bearer k", "9/k"),
+        ("bearer k", "9/k"),
+        ("Bearer", "9/Bearer"),
+        ("Bearer Bearer k", "9/Bearer k"),
+    ],
+)
+def test_a_key_is_the_same_user_with_and_without_its_scheme(text: str, key: str) -> None:
+    (policy, _) = named(table(STABLE, CANARY, stickiness="User", epoch=9, apiKeys=True), "split")[0]["route"][
+        "hash_policy"
+    ]
+    salt = policy["header"]["regex_rewrite"]
+    assert re.sub(salt["pattern"]["regex"], salt["substitution"], text, count=1) == key
+
+
 def test_users_are_hashed_with_the_epoch_as_salt() -> None:
     action = named(table(STABLE, CANARY, stickiness="User", epoch=9), "split")[0]["route"]
     assert action["weighted_clusters"]["use_hash_policy"] is True
@@ -104,7 +156,7 @@ def test_every_forwarding_rule_has_the_epoch_no_deadline_and_a_long_idle_timeout
 
 def test_without_revisions_nothing_is_forwarded() -> None:
     rules = table(suspended=True)
-    assert [rule["name"] for rule in rules] == ["hidden", "hidden", "suspended", "no-revision"]
+    assert [rule["name"] for rule in rules] == ["hidden", "hidden", "hidden", "suspended", "no-revision"]
     assert all("route" not in rule for rule in rules)
 
 

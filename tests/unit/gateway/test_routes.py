@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent_gateway.routes import InvalidRouteError, parse_route
-from tests.unit.gateway.builders import make_route, revision, route_item
+from tests.unit.gateway.builders import jwt_rule, make_route, revision, route_item
 
 
 def test_fields_of_a_newer_operator_and_the_ledger_are_left_out() -> None:
@@ -22,6 +22,13 @@ def test_fields_of_a_newer_operator_and_the_ledger_are_left_out() -> None:
         (route_item(revisions=[revision("v1", 90)]), "sum to 90"),
         (route_item(revisions=[revision("v1", 50), revision("v1", 50)]), "named twice"),
         (route_item(port=80), "port"),
+        (route_item(jwt=jwt_rule(jwks="no JSON")), "Web Key Set"),
+        (route_item(jwt=jwt_rule(jwks='{"keys": []}')), "Web Key Set"),
+        (route_item(jwt=jwt_rule(jwks='{"keys": {}}')), "Web Key Set"),
+        (route_item(jwt=jwt_rule(jwks="[1]")), "Web Key Set"),
+        (route_item(jwt=jwt_rule(audiences=[])), "audiences"),
+        (route_item(jwt={"issuer": "i"}), "audiences"),
+        (route_item(jwt="x"), "not an AgentRoute|jwt"),
         (route_item(revisions=[{"name": "v1", "weight": 100, "role": "Stable"}]), "service"),
         ({"metadata": {"name": "support", "uid": "u"}}, "not an AgentRoute"),
         ({"metadata": {"name": "support", "uid": "u"}, "spec": {"revisions": 3}}, "not an AgentRoute"),
@@ -30,6 +37,14 @@ def test_fields_of_a_newer_operator_and_the_ledger_are_left_out() -> None:
 def test_a_route_that_cannot_be_served_is_refused_with_the_reason(item: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidRouteError, match=reason):
         parse_route(item)
+
+
+def test_access_and_description_are_read() -> None:
+    spec = parse_route(route_item(description="helps", apiKeys=True, jwt=jwt_rule(newer=1))).spec
+    assert (spec.description, spec.api_keys) == ("helps", True)
+    assert spec.jwt is not None
+    assert (spec.jwt.issuer, spec.jwt.audiences) == ("https://idp.example", ("agents",))
+    assert parse_route(route_item(jwt=None)).spec.jwt is None
 
 
 def test_an_agent_without_revisions_is_a_route_too() -> None:
