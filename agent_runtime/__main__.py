@@ -19,12 +19,11 @@ def main() -> int:
     configure_logging(tuple)
     try:
         settings = _settings()
-        document = load_document(settings.document, settings.credentials)
+        context = build_process(settings, load_document(settings.document, settings.credentials))
     except StartRefused as error:
         structlog.get_logger("agent_runtime").error("cannot start", cause=str(error))
         return 1
-    context = build_process(settings, document)
-    configure_logging(context.credentials.secrets)
+    configure_logging(context.secrets, context.redact)
     serve(settings, context)
     return 0
 

@@ -29,6 +29,27 @@ class ProblemType(StrEnum):
     NOT_READY = "not-ready"
     MODEL_UNAVAILABLE = "model-unavailable"
     DEADLINE_EXCEEDED = "deadline-exceeded"
+    STREAM_BROKEN = "stream-broken"
+    ATTEMPTS_EXHAUSTED = "attempts-exhausted"
+    ITERATIONS_EXHAUSTED = "iterations-exhausted"
+    TOOL_LOOP = "tool-loop"
+    OUTPUT_INVALID = "output-invalid"
+    GUARD_BLOCKED = "guard-blocked"
+    RATE_LIMITED = "rate-limited"
+    BUDGET_EXCEEDED = "budget-exceeded"
+    LEDGER_UNAVAILABLE = "ledger-unavailable"
+    STORE_UNAVAILABLE = "store-unavailable"
+    UNAUTHORIZED = "unauthorized"
+    ACCESS_UNAVAILABLE = "access-unavailable"
+    APPROVAL_REQUIRED = "approval-required"
+    TASK_NOT_FOUND = "task-not-found"
+    TASK_STATE = "task-state"
+    QUEUE_FULL = "queue-full"
+    IDEMPOTENCY_CONFLICT = "idempotency-conflict"
+    APPROVAL_TIMEOUT = "approval-timeout"
+    TASK_EXPIRED = "task-expired"
+    TASK_ABANDONED = "task-abandoned"
+    TASK_TOO_LARGE = "task-too-large"
     INTERNAL = "internal"
 
     @property
@@ -55,9 +76,9 @@ class Problem(Exception):
         self._members = dict(members or {})
         self._headers = dict(headers or {})
 
-    def response(self, **members: str) -> Response:
-        """Answer that carries the problem, with further members such as the request id."""
-        document = {
+    def document(self, **members: object) -> dict[str, object]:
+        """The problem document, with further members such as the request id."""
+        return {
             "type": TYPE_PREFIX + self.type,
             "title": self.type.summary,
             "status": self.status.value,
@@ -65,7 +86,10 @@ class Problem(Exception):
             **self._members,
             **members,
         }
-        return Response(json.dumps(document), self.status, self._headers, PROBLEM_MEDIA_TYPE)
+
+    def response(self, **members: object) -> Response:
+        """Answer that carries the problem, with further members such as the request id."""
+        return Response(json.dumps(self.document(**members)), self.status, self._headers, PROBLEM_MEDIA_TYPE)
 
 
 def internal_problem() -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import uvicorn
 from agent_runtime.app import create_app
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
     from types import FrameType
 
     from agent_runtime.process import ProcessContext
@@ -25,16 +28,33 @@ _log = structlog.get_logger("agent_runtime")
 
 
 class DrainingServer(uvicorn.Server):
-    """Serves on a while after the first signal, unready, then finishes what runs; a second signal skips the wait."""
+    """Serves on a while after the first signal, unready, then finishes what runs; a second signal skips the wait.
 
-    def __init__(self, config: uvicorn.Config, context: ProcessContext, lame_duck_seconds: float) -> None:
+    Ctrl-C while it finishes what runs ends that as well.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        context: ProcessContext,
+        lame_duck_seconds: float,
+        on_started: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(config)
         self._drain = context.drain
         self._lame_duck_seconds = lame_duck_seconds
+        self._on_started = on_started
         self._stop_at = math.inf
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port, and tell so."""
+        await super().startup(sockets)
+        if self._on_started is not None:
+            self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of the base
         """Begin to drain; called by the signal."""
+        self.force_exit |= self.should_exit and sig == signal.SIGINT
         self._stop_at = time.monotonic() + (0 if self._drain.begun else self._lame_duck_seconds)
         self._drain.begun = True
 
@@ -46,8 +66,8 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def serve(settings: Settings, context: ProcessContext) -> None:
-    """Serve until a signal ends it."""
+def serve(settings: Settings, context: ProcessContext, on_started: Callable[[], None] | None = None) -> None:
+    """Serve until a signal ends it; `on_started` is called when the port is open."""
     config = uvicorn.Config(
         create_app(context),
         host=settings.host,
@@ -63,5 +83,5 @@ def serve(settings: Settings, context: ProcessContext) -> None:
         timeout_graceful_shutdown=math.ceil(context.document.timeout_seconds + SHUTDOWN_MARGIN_SECONDS),
     )
     _log.info("starts", agent=context.document.agent, revision=context.document.revision, port=settings.port)
-    DrainingServer(config, context, settings.lame_duck_seconds).run()
+    DrainingServer(config, context, settings.lame_duck_seconds, on_started).run()
     _log.info("stopped")

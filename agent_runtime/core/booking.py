@@ -25,13 +25,53 @@ MAX_EPOCHS_PER_SLOT = 16
 MAX_REMEMBERED_FAILURES = 16_384
 
 
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run took, beside its outcome: money in micro-dollars, tokens in both directions.
+
+    A run that a guard blocked is a request that counts, and no failure.
+    """
+
+    cost_micro: int = 0
+    tokens: int = 0
+    cache_hit: bool = False
+    tool_calls: int = 0
+    tool_failures: int = 0
+    fell_back: bool = False
+    guard_blocked: bool = False
+
+
+NO_FACTS = RunFacts()
+
+
 @dataclass(slots=True)
 class _Tally:
     requests: int = 0
     failures: int = 0
     conversations: int = 0
+    cost_micro: int = 0
+    tokens: int = 0
+    cache_hits: int = 0
+    tool_calls: int = 0
+    tool_failures: int = 0
+    fallbacks: int = 0
+    guard_blocks: int = 0
     latency: dict[int, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+
+    def add(self, facts: RunFacts, seconds: float) -> None:
+        """Count what a run took; one that memory answered says nothing of latency, cost and tokens."""
+        self.tool_calls += facts.tool_calls
+        self.tool_failures += facts.tool_failures
+        self.fallbacks += facts.fell_back
+        self.guard_blocks += facts.guard_blocked
+        self.cache_hits += facts.cache_hit
+        if facts.cache_hit:
+            return
+        self.cost_micro += facts.cost_micro
+        self.tokens += facts.tokens
+        bucket = latency_bucket(seconds)
+        self.latency[bucket] = self.latency.get(bucket, 0) + 1
 
 
 @dataclass(slots=True)
@@ -78,8 +118,8 @@ class Ledger:
         if ticket in self._running:
             self._running[ticket].turn = turn
 
-    def end(self, ticket: int, outcome: Outcome, now: float) -> None:
-        """Book a run's outcome, unless it was booked as overdue before.
+    def end(self, ticket: int, outcome: Outcome, now: float, facts: RunFacts = NO_FACTS) -> None:
+        """Book a run's outcome and what it took, unless it was booked as overdue before.
 
         Raises
         ------
@@ -90,7 +130,7 @@ class Ledger:
         if ticket in self._overdue:
             self._overdue.remove(ticket)
             return
-        self._book(self._running.pop(ticket), outcome, self._now)
+        self._book(self._running.pop(ticket), outcome, self._now, facts)
 
     def observations(self, now: float) -> Observations:
         """Everything counted up to now."""
@@ -116,7 +156,7 @@ class Ledger:
                 break
             del self._running[ticket]
             self._overdue.add(ticket)
-            self._book(oldest, Outcome.ERROR, oldest.begun + self._overdue_after)
+            self._book(oldest, Outcome.ERROR, oldest.begun + self._overdue_after, NO_FACTS)
         oldest_slot = next((run.slot for run in self._running.values()), slot_start(self._now))
         settled_until = min(oldest_slot, slot_start(self._now))
         if settled_until > self._settled_until:
@@ -129,8 +169,8 @@ class Ledger:
         for start in [start for start in self._slots if start < horizon]:
             del self._slots[start]
 
-    def _book(self, run: _Running, outcome: Outcome, ended: float) -> None:
-        if outcome is Outcome.EXCLUDED or run.turn is None:
+    def _book(self, run: _Running, outcome: Outcome, ended: float, facts: RunFacts) -> None:
+        if run.turn is None or (outcome is Outcome.EXCLUDED and not facts.guard_blocked):
             return
         identity = conversation_hash(str(run.turn.conversation))
         if identity in self._failed:
@@ -142,8 +182,7 @@ class Ledger:
             return
         tally.requests += 1
         tally.conversations += run.turn.first
-        bucket = latency_bucket(ended - run.begun)
-        tally.latency[bucket] = tally.latency.get(bucket, 0) + 1
+        tally.add(facts, ended - run.begun)
         if outcome is Outcome.ERROR:
             tally.failures += 1
             if len(tally.failed) < MAX_FAILED_CONVERSATIONS:
@@ -170,5 +209,12 @@ class Ledger:
             failures=tally.failures,
             conversations=tally.conversations,
             latency=dict(tally.latency),
+            cost_micro=tally.cost_micro,
+            tokens=tally.tokens,
+            cache_hits=tally.cache_hits,
+            tool_calls=tally.tool_calls,
+            tool_failures=tally.tool_failures,
+            fallbacks=tally.fallbacks,
+            guard_blocks=tally.guard_blocks,
             failed_conversations=tuple(tally.failed),
         )

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx2
+import orjson
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, AsyncStream
 
 from agent_api.meta import REQUEST_ID_HEADER
 from agent_runtime.core.faults import Fault, FaultKind, fault_of_status
-from agent_runtime.llm.chunks import AnswerParts, ChunkMalformed, read_chunk
-from agent_runtime.llm.client import EndpointFailed, ModelAnswer
+from agent_runtime.llm.chunks import AnswerParts, ChunkMalformed, Delta, read_chunk
+from agent_runtime.llm.client import EndpointFailed, ModelAnswer, StreamBroken
 from agent_runtime.llm.credentials import CredentialMissing
+from agent_runtime.llm.event_stream import EventStream
+from agent_runtime.llm.quirks import quirks_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
     from agent_api.runtime_document import EndpointDocument
+    from agent_runtime.core.loop import Message, ToolSpec
     from agent_runtime.llm.client import ModelRequest
     from agent_runtime.llm.credentials import Credentials
 
@@ -25,17 +32,28 @@ COMPLETIONS_PATH = "/chat/completions"
 TAIL_SECONDS = 2.0
 """How long a finished answer is held for the usage that should follow it."""
 
-_MAX_COMPLETION_TOKENS_MODELS = ("o1", "o3", "o4", "gpt-5")
-"""Beginnings of the names of models that refuse `max_tokens`."""
+DRAIN_SECONDS = 0.1
+"""How long the end of a stream is waited for, so that its connection can be used again."""
+
+_END = b"[DONE]"
+_HEADERS = {"Content-Type": "application/json"}
+_CONNECTION_ERRORS = (APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError)
 
 
 class OpenAIClient:
     """Asks one endpoint once."""
 
     def __init__(
-        self, endpoint: EndpointDocument, position: int, credentials: Credentials, http: httpx2.AsyncClient
+        self,
+        endpoint: EndpointDocument,
+        position: int,
+        credentials: Credentials,
+        http: httpx2.AsyncClient,
+        first_token: Callable[[str, float], None] = lambda _model, _seconds: None,
     ) -> None:
         self._endpoint = endpoint
+        self._first_token = first_token
+        self._quirks = quirks_of(endpoint.model, endpoint.base_url)
         self._position = position
         self._credentials = credentials
         self._client = AsyncOpenAI(
@@ -43,9 +61,18 @@ class OpenAIClient:
         )
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
-        """Answer the request; raises EndpointFailed, whose fault carries nothing that the provider wrote."""
+        """Answer the request.
+
+        Raises
+        ------
+        EndpointFailed
+            If there is no complete answer; the fault carries nothing that the provider wrote.
+        StreamBroken
+            If a part of it had gone to `request.emit` by then.
+        """
+        exchange = _Exchange(request, asyncio.get_running_loop().time())
         try:
-            return await self._exchange(request)
+            return await self._exchange(request, exchange)
         # `from None`: what a provider writes may quote the key, and must not reach a log by way of a chained exception.
         except _Stopped as stopped:
             fault = stopped.fault
@@ -53,44 +80,58 @@ class OpenAIClient:
             fault = fault_of_status(error.status_code, error.response.headers, time.time())
         except CredentialMissing:
             fault = Fault(FaultKind.CREDENTIAL)
+        except _CONNECTION_ERRORS:
+            fault = Fault(FaultKind.CONNECTION)
         except (ChunkMalformed, ValueError):
             fault = Fault(FaultKind.MALFORMED)
-        except (APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError):
-            fault = Fault(FaultKind.CONNECTION)
         except APIError:
             fault = Fault(FaultKind.UNAVAILABLE)
+        if exchange.emitted:
+            raise StreamBroken(f"{self._endpoint.model}: {fault}, after a part of the answer") from None
         raise EndpointFailed(self._endpoint.model, fault) from None
 
-    async def _exchange(self, request: ModelRequest) -> ModelAnswer:
-        parts = AnswerParts()
+    async def _exchange(self, request: ModelRequest, exchange: _Exchange) -> ModelAnswer:
+        parts = exchange.parts
         self._credentials.key(self._position)
-        clock = asyncio.get_running_loop().time
-        total_at = min(clock() + self._endpoint.total_seconds, request.deadline)
+        total_at = min(exchange.asked_at + self._endpoint.total_seconds, request.deadline)
+        first_at = min(exchange.asked_at + self._endpoint.first_token_seconds, total_at)
         try:
-            async with asyncio.timeout_at(min(clock() + self._endpoint.first_token_seconds, total_at)) as timer:
-                async with await self._open(request) as stream:
-                    async for chunk in stream:
-                        parts.add(read_chunk(chunk))
-                        if parts.begun:
-                            timer.reschedule(min(clock() + self._patience(parts), total_at))
+            async with asyncio.timeout_at(first_at) as timer, await self._open(request) as stream:
+                # Not the stream's own events: decoding them there costs half of a call.
+                await self._follow(stream.response.aiter_bytes(), exchange, timer, total_at)
         except TimeoutError:
             if parts.finish_reason is None:
-                raise _Stopped(self._timeout_fault(parts, over=clock() >= total_at)) from None
-        except (APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError):
+                raise _Stopped(self._timeout_fault(parts, over=asyncio.get_running_loop().time() >= total_at)) from None
+        except _CONNECTION_ERRORS:
             if parts.finish_reason is None:
                 raise
         return self._answer(parts)
 
     async def _open(self, request: ModelRequest) -> AsyncStream[object]:
-        # Not `chat.completions.create`: its conversions of fields and chunks cost 40 % of a run.
+        # Not `chat.completions.create`: its conversions of fields cost as much as the rest of the call.
         return await self._client.post(
             COMPLETIONS_PATH,
             cast_to=object,
-            body=request_body(self._endpoint, request),
-            options={"headers": {REQUEST_ID_HEADER: request.request_id}},
+            content=_encoded(self.body(request)),
+            options={"headers": {**_HEADERS, REQUEST_ID_HEADER: request.request_id, **request.run.trace_headers}},
             stream=True,
             stream_cls=AsyncStream[object],
         )
+
+    async def _follow(
+        self, content: AsyncIterator[bytes], exchange: _Exchange, timer: asyncio.Timeout, total_at: float
+    ) -> None:
+        """Read a stream to its end, and set the timer anew with everything that comes."""
+        clock = asyncio.get_running_loop().time
+        async for part in content:
+            for delta in exchange.read(part):
+                if await exchange.add(delta):
+                    self._first_token(self._endpoint.model, clock() - exchange.asked_at)
+                if exchange.parts.begun:
+                    timer.reschedule(min(clock() + self._patience(exchange.parts), total_at))
+            if exchange.over:
+                await _drain(content)
+                return
 
     def _patience(self, parts: AnswerParts) -> float:
         idle = self._endpoint.idle_seconds
@@ -102,12 +143,70 @@ class OpenAIClient:
         return Fault(FaultKind.IDLE_TIMEOUT if parts.begun else FaultKind.FIRST_TOKEN_TIMEOUT)
 
     def _answer(self, parts: AnswerParts) -> ModelAnswer:
-        if parts.finish_reason is None:
-            raise _Stopped(Fault(FaultKind.CUT))
-        return ModelAnswer(parts.text, self._endpoint.model, parts.finish_reason, parts.usage)
+        reason = parts.finish_reason
+        if reason is None:
+            if self._quirks.finish_reason_required or not parts.begun:
+                raise _Stopped(Fault(FaultKind.CUT))
+            reason = "stop"
+        return ModelAnswer(parts.text, self._endpoint.model, reason, parts.usage, parts.tool_calls)
 
     async def _current_key(self) -> str:
         return self._credentials.key(self._position)
+
+    def body(self, request: ModelRequest) -> dict[str, object]:
+        """Body of the call, as the OpenAI protocol has it; what is ours wins over parameters passed through."""
+        endpoint, quirks = self._endpoint, self._quirks
+        body: dict[str, object] = {
+            **endpoint.extra,
+            "model": endpoint.model,
+            "messages": [_wire_message(message) for message in request.messages],
+            "stream": True,
+            quirks.output_limit: endpoint.max_output_tokens,
+        }
+        if quirks.stream_usage:
+            body["stream_options"] = {"include_usage": True}
+        optional = {
+            "temperature": endpoint.temperature,
+            "top_p": endpoint.top_p,
+            "tools": [_wire_tool(tool) for tool in request.tools] or None,
+            "response_format": request.response_format,
+        }
+        body.update({name: value for name, value in optional.items() if value is not None})
+        return body
+
+
+class _Exchange:
+    """What came of one call so far."""
+
+    def __init__(self, request: ModelRequest, asked_at: float) -> None:
+        self.asked_at = asked_at
+        self.parts = AnswerParts()
+        self.emitted = False
+        self.over = False
+        self._events = EventStream()
+        self._request = request
+        request.run.produced_bytes = 0
+
+    def read(self, part: bytes) -> Iterator[Delta]:
+        """Deltas of the events that a part of the stream completes, up to the mark of its end."""
+        for data in self._events.feed(part):
+            if data.startswith(_END):
+                self.over = True
+                return
+            document = orjson.loads(data)
+            if isinstance(document, dict) and document.get("error"):
+                raise _Stopped(Fault(FaultKind.UNAVAILABLE))
+            yield read_chunk(document)
+
+    async def add(self, delta: Delta) -> bool:
+        """Keep a delta, and pass its text on to who waits for it; tells whether the answer begins with it."""
+        waited = not self.parts.begun
+        self.parts.add(delta)
+        self._request.run.produced_bytes += delta.size
+        if delta.text and self._request.emit is not None:
+            self.emitted = True
+            await self._request.emit(delta.text)
+        return waited and self.parts.begun
 
 
 class _Stopped(Exception):
@@ -118,17 +217,34 @@ class _Stopped(Exception):
         self.fault = fault
 
 
-def request_body(endpoint: EndpointDocument, request: ModelRequest) -> dict[str, object]:
-    """Body of the call, as the OpenAI protocol has it."""
-    newer = endpoint.model.startswith(_MAX_COMPLETION_TOKENS_MODELS)
-    body: dict[str, object] = {
-        "model": endpoint.model,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        # Unknown models get the field that every server knows.
-        "max_completion_tokens" if newer else "max_tokens": endpoint.max_output_tokens,
-    }
-    if endpoint.temperature is not None:
-        body["temperature"] = endpoint.temperature
-    return body
+def _encoded(body: dict[str, object]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError as error:
+        # A text with half a character: no JSON of it is possible.
+        raise ChunkMalformed(str(error)) from None
+
+
+async def _drain(content: AsyncIterator[bytes]) -> None:
+    """Read a stream out; what comes after the mark of its end is nothing to us."""
+    with suppress(TimeoutError, *_CONNECTION_ERRORS):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in content:
+                pass
+
+
+def _wire_message(message: Message) -> dict[str, Any]:
+    wire: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    return wire
+
+
+def _wire_tool(tool: ToolSpec) -> dict[str, Any]:
+    function = {"name": tool.wire_name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}

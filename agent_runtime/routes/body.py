@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.routes.wire import RunRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic_core import ErrorDetails
     from starlette.requests import Request
 
@@ -24,7 +27,15 @@ _MAX_REPORTED_ERRORS = 10
 _MAX_FIELD_CHARACTERS = 100
 
 
+T = TypeVar("T", bound=BaseModel)
+
+
 async def read_run_request(request: Request) -> RunRequest:
+    """Run that a body asks for; raises as `read_body` does."""
+    return await read_body(request, RunRequest)
+
+
+async def read_body(request: Request, model: type[T]) -> T:
     """Request in the body.
 
     Raises
@@ -37,9 +48,9 @@ async def read_run_request(request: Request) -> RunRequest:
     _check_media_type(request.headers.get("content-type"))
     body = await _read(request)
     try:
-        return RunRequest.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise _invalid(error, model) from None
 
 
 def _check_media_type(content_type: str | None) -> None:
@@ -87,9 +98,14 @@ def _too_large() -> Problem:
     )
 
 
-def _invalid(error: ValidationError) -> Problem:
+def _invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
     details = error.errors(include_input=False, include_url=False, include_context=False)
-    errors = [{"field": _path(item), "message": _message(item)} for item in details[:_MAX_REPORTED_ERRORS]]
+    return invalid_fields((_path(item), _message(item, model)) for item in details)
+
+
+def invalid_fields(wrong: Iterable[tuple[str, str]]) -> Problem:
+    """Refusal of a body because of these fields, each with what is wrong."""
+    errors = [{"field": field, "message": message} for field, message in islice(wrong, _MAX_REPORTED_ERRORS)]
     summary = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
     return Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, summary, {"errors": errors})
 
@@ -98,7 +114,7 @@ def _path(item: ErrorDetails) -> str:
     return ".".join(map(str, item["loc"]))[:_MAX_FIELD_CHARACTERS]
 
 
-def _message(item: ErrorDetails) -> str:
+def _message(item: ErrorDetails, model: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
-        return f"Unknown field; allowed are {', '.join(RunRequest.model_fields)}"
+        return f"Unknown field; allowed are {', '.join(model.model_fields)}"
     return item["msg"]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from agent_api.observations import OBSERVATIONS_PATH, Observations
+from agent_api.report import REPORT_PATH, RuntimeReport
 from agent_runtime.errors import Problem, ProblemType
+from agent_runtime.routes.wire import PROBLEMS
 
 if TYPE_CHECKING:
     from agent_runtime.process import ProcessContext
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 def state_router(context: ProcessContext) -> APIRouter:
     """Routes that show the state of the process."""
-    router = APIRouter()
+    router = APIRouter(responses=PROBLEMS)
 
     @router.get("/health")
     async def health() -> JSONResponse:
@@ -35,10 +37,16 @@ def state_router(context: ProcessContext) -> APIRouter:
         members = {"reasons": reasons}
         return Problem(ProblemType.NOT_READY, HTTPStatus.SERVICE_UNAVAILABLE, detail, members).response()
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Metrics for Prometheus."""
         return Response(context.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get(REPORT_PATH, response_model=RuntimeReport)
+    async def report() -> Response:
+        """State of what all pods share, for the operator."""
+        found = await context.report()
+        return Response(found.model_dump_json(by_alias=True), media_type="application/json")
 
     @router.get(OBSERVATIONS_PATH, response_model=Observations)
     async def observations() -> Response:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from agent_runtime.errors import PROBLEM_MEDIA_TYPE, TYPE_PREFIX
 
 ANONYMOUS = "anonymous"
+MAX_QUERY_CHARACTERS = 100_000
+
+
+def _can_be_passed_on(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what a model cannot be sent: numbers that are none of JSON, or too large for what it is written with."""
+    try:
+        same = orjson.loads(orjson.dumps(value)) == value
+    except (TypeError, orjson.JSONDecodeError):
+        same = False
+    if not same:
+        raise ValueError("numbers must be finite and integers have at most 64 bits; nesting is limited")
+    return value
+
+
+JsonObject = Annotated[dict[str, Any], AfterValidator(_can_be_passed_on)]
+"""Any JSON object that is passed on to the model."""
 
 
 class RunRequest(BaseModel):
@@ -14,9 +33,12 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    query: Annotated[str, Field(min_length=1, max_length=100_000)] = Field(description="What the agent is asked.")
+    query: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS)] = Field(
+        description="What the agent is asked."
+    )
     user_id: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        default=ANONYMOUS, description="Who asks; anonymous callers share one user."
+        default=ANONYMOUS,
+        description="Who asks, where access is off; else the credential says. Anonymous callers share one user.",
     )
     conversation_id: str | None = Field(
         default=None,
@@ -25,6 +47,31 @@ class RunRequest(BaseModel):
     max_iterations: Annotated[int, Field(ge=1, le=100)] = Field(
         default=10, description="Most model calls of the loop; the agent's own limit holds too."
     )
+    stream: bool = Field(default=False, description="Whether to answer with server-sent events.")
+    response_format: JsonObject | None = Field(
+        default=None,
+        description="As in the OpenAI protocol: type text, json_object, or json_schema with json_schema.schema.",
+    )
+
+
+class ToolUseDocument(BaseModel):
+    """One call of a tool."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    outcome: str
+    milliseconds: int
+
+
+class BudgetStanding(BaseModel):
+    """Where the day's budgets stand after the run, in dollars."""
+
+    model_config = ConfigDict(frozen=True)
+
+    day: str
+    spent_today_usd: str
+    remaining_today_usd: str | None = Field(description="Null: no daily limit.")
 
 
 class RunAnswer(BaseModel):
@@ -33,7 +80,7 @@ class RunAnswer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     answer: str
-    tool_calls: tuple[dict[str, str], ...] = Field(default=(), description="Tools that the agent called.")
+    tool_calls: tuple[ToolUseDocument, ...] = Field(default=(), description="Tools that the agent called.")
     tokens_used: int | None = Field(description="Tokens in both directions; null if the model did not report them.")
     cost_usd: str | None = Field(default=None, description="Decimal dollars; null while no price is known.")
     latency_ms: int
@@ -41,3 +88,56 @@ class RunAnswer(BaseModel):
     conversation_id: str = Field(description="Send it back to continue the conversation.")
     revision: str
     model: str = Field(description="Model that answered: a fallback's name if the first failed.")
+    cached: bool = Field(default=False, description="Whether the answer came from memory.")
+    budget: BudgetStanding | None = Field(default=None, description="Null: no money is counted.")
+    advice: tuple[str, ...] = Field(default=(), description="What to do as limits come near.")
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with a body."""
+
+    field: str = Field(description="Path of the field, such as messages.0.role; empty: the body as a whole.")
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """Why there is no answer (RFC 9457)."""
+
+    type: str = Field(description=f"{TYPE_PREFIX}<name>: stable, to be branched on.")
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = None
+    errors: list[FieldError] = Field(default=[], description="Of a request that is not valid.")
+
+
+def inlined_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """JSON schema of a model whose parts stand where they are used: `$defs` have no place in an OpenAPI page."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+    inlined: dict[str, Any] = _inlined(schema, parts)
+    return inlined
+
+
+def _inlined(node: Any, parts: dict[str, Any]) -> Any:  # noqa: ANN401 - any part of a JSON schema
+    if isinstance(node, list):
+        return [_inlined(item, parts) for item in node]
+    if not isinstance(node, dict):
+        return node
+    whole = {**parts[node["$ref"].rpartition("/")[2]], **node} if "$ref" in node else node
+    return {name: _inlined(value, parts) for name, value in whole.items() if name != "$ref"}
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """What the OpenAPI page says of a body that a route reads itself."""
+    content = {"application/json": {"schema": inlined_schema(model)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "No answer; the problem document says why.",
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": inlined_schema(ProblemDocument)}},
+    }
+}
+"""What every route may answer, for the OpenAPI page."""

@@ -36,7 +36,13 @@ def make_agent(name: str, namespace: str, *, model: str = "good-1", fallback: st
         "replicas": 1,
         "agent": {"instructions": "You answer.", "timeout": "30s"},
         "model": {"name": model, "baseURL": url},
-        "resilience": {"maxAttempts": 2, "baseDelay": "20ms", "maxDelay": "100ms"},
+        "resilience": {
+            "maxAttempts": 2,
+            "baseDelay": "20ms",
+            "maxDelay": "100ms",
+            # Which runs fail is told beforehand, by a hash: an open breaker would spare models their calls.
+            "circuitBreaker": {"failureThreshold": 10_000},
+        },
         "rollout": {"conversationDrain": "60s", "canary": {"steps": []}},
     }
     if fallback:

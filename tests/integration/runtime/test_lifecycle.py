@@ -12,7 +12,7 @@ import pytest
 
 
 async def test_missing_key_makes_it_unready_and_its_arrival_ready(start_runtime, provider, document_of, tmp_path):
-    runtime = await start_runtime(document_of(provider.base_url, "gpt-x"), ready=False, GREYLAG_CREDENTIALS="0")
+    runtime = await start_runtime(document_of(provider.base_url, "gpt-x"), ready="/health", GREYLAG_CREDENTIALS="0")
     status, text = await runtime.get("/ready")
     assert status == 503
     assert json.loads(text)["reasons"] == ["Secret key for model gpt-x (position 0) is missing"]

@@ -3,58 +3,104 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 
+from agent_api.live_document import LiveDocument
 from agent_api.runtime_document import RuntimeDocument
-from agent_runtime.core.loop import Message
-from agent_runtime.llm.chain import build_chain, open_http_client
-from agent_runtime.llm.client import DeadlineExceeded, ModelRequest, ModelUnavailable, Usage
+from agent_runtime.core.loop import Message, ToolCall, ToolSpec
+from agent_runtime.llm.breaker import Breakers
+from agent_runtime.llm.chain import ChainParts, build_chain, open_http_client
+from agent_runtime.llm.client import (
+    DeadlineExceeded,
+    ModelClient,
+    ModelRequest,
+    ModelUnavailable,
+    Run,
+    StreamBroken,
+    Usage,
+)
 from agent_runtime.llm.credentials import Credentials
+from agent_runtime.telemetry.metrics import RuntimeMetrics
+from agent_runtime.telemetry.tracing import Identity, Tracing
 
 SHORT = {"firstTokenSeconds": 0.2, "idleSeconds": 0.2, "totalSeconds": 2}
+PATIENT = {**SHORT, "firstTokenSeconds": 5}
 ONCE = {"maxAttempts": 1}
+
+
+class Calls(RuntimeMetrics):
+    """Metrics that keep what they were told of attempts and fallbacks."""
+
+    def __init__(self):
+        super().__init__("support-5c9f0a1b2d", lambda: 0)
+        self.results, self.given_up, self.first_tokens = [], [], []
+
+    def attempt_ended(self, attempt):
+        self.results.append(attempt.result)
+
+    def fell_back(self, model, to=""):
+        self.given_up.append((model, to))
+
+    def first_token(self, model, seconds):
+        self.first_tokens.append((model, seconds))
+
+
+@dataclass
+class Chain:
+    """The chain of an agent without a store, and the run that its calls belong to."""
+
+    model: ModelClient
+    calls: Calls
+    run: Run | None = None
+
+    async def ask(self, seconds=20.0, **changes):
+        self.run = Run("request-1", asyncio.get_running_loop().time() + seconds)
+        return await self.model.complete(
+            ModelRequest((Message("system", "Be kind."), Message("user", "hi")), self.run, **changes)
+        )
 
 
 @pytest.fixture
 async def chain(tmp_path):
-    clients = []
+    opened = []
 
     def build(document, expected=()):
+        calls, read = Calls(), RuntimeDocument.model_validate(document)
         http = open_http_client()
-        clients.append(http)
-        credentials = Credentials(tmp_path, expected)
-        attempts, fallbacks = [], []
-        client = build_chain(
-            RuntimeDocument.model_validate(document), credentials, http, attempts.append, fallbacks.append
+        opened.append(http)
+        parts = ChainParts(
+            document=read,
+            credentials=Credentials(tmp_path, expected),
+            http=http,
+            prices=(None,) * len(read.endpoints),
+            live=LiveDocument,
+            ledger=None,
+            breakers=Breakers(read, None),
+            metrics=calls,
+            tracing=Tracing(Identity("support", "team-a", "support-5c9f0a1b2d", "pod-1")),
         )
-        client.results = attempts
-        client.given_up = fallbacks
-        return client
+        return Chain(build_chain(parts), calls)
 
     yield build
-    for http in clients:
+    for http in opened:
         await http.aclose()
 
 
-def asked(seconds=20.0):
-    deadline = asyncio.get_running_loop().time() + seconds
-    return ModelRequest((Message("system", "Be kind."), Message("user", "hi")), "request-1", deadline)
-
-
-async def failure(client, seconds=20.0):
+async def failure(chain, seconds=20.0):
     with pytest.raises(ModelUnavailable) as failed:
-        await client.complete(asked(seconds))
+        await chain.ask(seconds)
     return failed.value
 
 
 async def test_answer_is_read_from_the_stream(chain, provider, document_of):
-    answer = await chain(document_of(provider.base_url)).complete(asked())
+    answer = await chain(document_of(provider.base_url)).ask()
     assert (answer.text, answer.model, answer.finish_reason, answer.usage) == ("Hello", "gpt-x", "stop", Usage(3, 4))
 
 
 async def test_call_carries_messages_limits_and_the_request_id(chain, provider, document_of):
-    await chain(document_of(provider.base_url, temperature=0.2)).complete(asked())
+    await chain(document_of(provider.base_url, temperature=0.2)).ask()
     (call,) = provider.calls
     assert call["headers"]["x-request-id"] == "request-1"
     assert call["headers"]["Authorization"] == "Bearer no-key"
@@ -69,7 +115,7 @@ async def test_call_carries_messages_limits_and_the_request_id(chain, provider, 
 
 
 async def test_newer_models_get_the_newer_output_limit(chain, provider, document_of):
-    await chain(document_of(provider.base_url, "o3-mini")).complete(asked())
+    await chain(document_of(provider.base_url, "o3-mini")).ask()
     assert provider.calls[0]["body"]["max_completion_tokens"] == 100
     assert "max_tokens" not in provider.calls[0]["body"]
 
@@ -79,8 +125,9 @@ async def test_status_that_may_pass_is_asked_exactly_as_often_as_configured(
     chain, provider, document_of, reply, status
 ):
     provider.replies = {"gpt-x": [reply(status)]}
-    failed = await failure(chain(document_of(provider.base_url)))
-    assert len(provider.calls) == failed.attempts == 3
+    client = chain(document_of(provider.base_url))
+    failed = await failure(client)
+    assert len(provider.calls) == client.run.attempts == 3
     assert f"status {status}" in str(failed)
 
 
@@ -88,25 +135,28 @@ async def test_status_that_may_pass_is_asked_exactly_as_often_as_configured(
 async def test_refusal_goes_straight_to_the_next_model(chain, provider, document_of, reply, status):
     provider.replies = {"gpt-x": [reply(status)]}
     client = chain(document_of(provider.base_url, "gpt-x", "gpt-y"))
-    answer = await client.complete(asked())
+    answer = await client.ask()
     assert provider.models_called() == ["gpt-x", "gpt-y"]
-    assert (answer.model, answer.attempts, client.given_up) == ("gpt-y", 2, ["gpt-x"])
+    assert (answer.model, client.run.attempts, client.calls.given_up) == ("gpt-y", 2, [("gpt-x", "gpt-y")])
+    assert client.run.fell_back
 
 
 async def test_success_after_retries_needs_no_fallback(chain, provider, document_of, reply):
     provider.replies = {"gpt-x": [reply(500), reply(429), reply()]}
     client = chain(document_of(provider.base_url, "gpt-x", "gpt-y"))
-    answer = await client.complete(asked())
-    assert (answer.model, answer.attempts, client.given_up) == ("gpt-x", 3, [])
-    assert [attempt.result for attempt in client.results] == ["unavailable", "rate_limited", "ok"]
+    answer = await client.ask()
+    assert (answer.model, client.run.attempts, client.calls.given_up) == ("gpt-x", 3, [])
+    assert not client.run.fell_back
+    assert client.calls.results == ["unavailable", "rate_limited", "ok"]
 
 
 async def test_refused_connection_is_retried_then_left(chain, provider, document_of):
     document = document_of(provider.base_url, "gpt-x", "gpt-y")
     document["endpoints"][0]["baseUrl"] = "http://127.0.0.1:9/v1"
     client = chain(document)
-    assert (await client.complete(asked())).attempts == 4
-    assert [attempt.result for attempt in client.results] == ["connection"] * 3 + ["ok"]
+    await client.ask()
+    assert client.run.attempts == 4
+    assert client.calls.results == ["connection"] * 3 + ["ok"]
 
 
 STREAM_FAULTS = {
@@ -130,7 +180,7 @@ async def test_broken_stream_is_an_error_and_never_an_answer(chain, provider, do
     provider.replies = {"gpt-x": [reply(parts=tuple(parts[p] if isinstance(p, str) else p for p in script))]}
     client = chain(document_of(provider.base_url, retry=ONCE, **SHORT))
     failed = await failure(client)
-    assert [attempt.result for attempt in client.results] == [result]
+    assert client.calls.results == [result]
     assert "no-key" not in str(failed)
 
 
@@ -138,7 +188,7 @@ async def test_broken_connection_is_an_error(chain, provider, document_of, reply
     provider.replies = {"gpt-x": [reply(parts=(wire["answer"],), abort=True)]}
     client = chain(document_of(provider.base_url, retry=ONCE))
     await failure(client)
-    assert [attempt.result for attempt in client.results] == ["connection"]
+    assert client.calls.results == ["connection"]
 
 
 async def test_slow_stream_meets_the_total_timeout(chain, provider, document_of, reply, wire):
@@ -146,21 +196,21 @@ async def test_slow_stream_meets_the_total_timeout(chain, provider, document_of,
     client = chain(document_of(provider.base_url, retry=ONCE, firstTokenSeconds=1, idleSeconds=1, totalSeconds=0.4))
     begun = asyncio.get_running_loop().time()
     await failure(client)
-    assert [attempt.result for attempt in client.results] == ["total_timeout"]
+    assert client.calls.results == ["total_timeout"]
     assert 0.4 <= asyncio.get_running_loop().time() - begun < 1.5
 
 
 async def test_stream_that_keeps_coming_is_not_idle(chain, provider, document_of, reply, wire):
     slow = (wire["sse"](wire["delta"]("x")), 0.1) * 5
     provider.replies = {"gpt-x": [reply(parts=(*slow, wire["end"]))]}
-    answer = await chain(document_of(provider.base_url, retry=ONCE, **SHORT)).complete(asked())
+    answer = await chain(document_of(provider.base_url, retry=ONCE, **PATIENT)).ask()
     assert answer.text == "xxxxx"
 
 
 async def test_finished_answer_is_not_lost_when_the_rest_of_the_stream_is(chain, provider, document_of, reply, wire):
     finish = wire["sse"](wire["delta"](finish_reason="stop"))
     provider.replies = {"gpt-x": [reply(parts=(wire["answer"], finish, 5.0))]}
-    answer = await chain(document_of(provider.base_url, retry=ONCE, **SHORT)).complete(asked())
+    answer = await chain(document_of(provider.base_url, retry=ONCE, **PATIENT)).ask()
     assert (answer.text, answer.usage) == ("Hello", None)
 
 
@@ -168,7 +218,7 @@ async def test_retry_after_is_waited_for(chain, provider, document_of, reply):
     provider.replies = {"gpt-x": [reply(429, {"retry-after": "0.4"}), reply()]}
     client = chain(document_of(provider.base_url, retry={"maxDelaySeconds": 1}))
     begun = asyncio.get_running_loop().time()
-    await client.complete(asked())
+    await client.ask()
     assert asyncio.get_running_loop().time() - begun >= 0.4
 
 
@@ -178,16 +228,16 @@ async def test_retry_after_beyond_the_longest_delay_or_the_deadline_goes_to_the_
 ):
     provider.replies = {"gpt-x": [reply(429, {"retry-after": retry_after})]}
     client = chain(document_of(provider.base_url, "gpt-x", "gpt-y", retry={"maxDelaySeconds": 30}))
-    answer = await client.complete(asked(seconds))
-    assert (answer.model, answer.attempts) == ("gpt-y", 2)
+    answer = await client.ask(seconds)
+    assert (answer.model, client.run.attempts) == ("gpt-y", 2)
 
 
 async def test_deadline_holds_over_all_attempts_and_models(chain, provider, document_of, reply):
     provider.replies = {"gpt-x": [reply(parts=(5.0,))], "gpt-y": [reply(parts=(5.0,))]}
-    client = chain(document_of(provider.base_url, "gpt-x", "gpt-y", **SHORT))
+    client = chain(document_of(provider.base_url, "gpt-x", "gpt-y", **PATIENT))
     begun = asyncio.get_running_loop().time()
     with pytest.raises(DeadlineExceeded):
-        await client.complete(asked(0.7))
+        await client.ask(0.7)
     assert asyncio.get_running_loop().time() - begun < 1.5
 
 
@@ -196,24 +246,76 @@ async def test_rotated_key_is_sent_without_a_restart(chain, provider, document_o
     file = tmp_path / "0" / "api-key"
     file.write_text("sk-1\n")
     client = chain(document_of(provider.base_url), expected=(0,))
-    await client.complete(asked())
+    await client.ask()
     (tmp_path / "new").write_text("sk-2\n")
     (tmp_path / "new").replace(file)
-    await client.complete(asked())
+    await client.ask()
     assert [call["headers"]["Authorization"] for call in provider.calls] == ["Bearer sk-1", "Bearer sk-2"]
 
 
 async def test_missing_key_goes_to_the_next_model_without_a_call(chain, provider, document_of):
     client = chain(document_of(provider.base_url, "gpt-x", "gpt-y"), expected=(0,))
-    assert (await client.complete(asked())).model == "gpt-y"
+    assert (await client.ask()).model == "gpt-y"
     assert provider.models_called() == ["gpt-y"]
 
 
 async def test_cancelled_call_ends_the_providers_work(chain, provider, document_of, reply, wire):
     provider.replies = {"gpt-x": [reply(parts=(wire["answer"], 30.0))]}
-    task = asyncio.create_task(chain(document_of(provider.base_url)).complete(asked()))
+    task = asyncio.create_task(chain(document_of(provider.base_url)).ask())
     await asyncio.wait_for(provider.called.wait(), 5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.wait_for(provider.aborted.wait(), 5)
+
+
+async def test_text_is_passed_on_as_it_arrives_and_a_cut_after_it_is_final(chain, provider, document_of, reply, wire):
+    provider.replies = {"gpt-x": [reply(parts=(wire["answer"],))]}
+    client, texts = chain(document_of(provider.base_url, "gpt-x", "gpt-y")), []
+
+    async def emit(text):
+        texts.append(text)
+
+    with pytest.raises(StreamBroken):
+        await client.ask(emit=emit)
+    assert (texts, provider.models_called(), client.calls.results) == (["Hel", "lo"], ["gpt-x"], ["broken"])
+
+
+async def test_first_token_is_measured_once_a_call(chain, provider, document_of, reply, wire):
+    provider.replies = {"gpt-x": [reply(parts=(0.2, wire["answer"], wire["end"]))]}
+    client = chain(document_of(provider.base_url))
+    await client.ask()
+    ((model, seconds),) = client.calls.first_tokens
+    assert (model, 0.2 <= seconds < 5) == ("gpt-x", True)
+
+
+async def test_tools_and_their_calls_are_told_as_the_protocol_has_them(chain, provider, document_of):
+    call = ToolCall("c00100000", "kb__search", '{"q": 1}')
+    client = chain(document_of(provider.base_url))
+    client.run = Run("request-1", asyncio.get_running_loop().time() + 20, trace_headers={"traceparent": "00-ab"})
+    spoken = (Message("assistant", "", (call,)), Message("tool", "found", tool_call_id="c00100000"))
+    tool = ToolSpec("kb.search", "kb__search", "Search.", {"type": "object"})
+    await client.model.complete(ModelRequest(spoken, client.run, (tool,), {"type": "json_object"}))
+    asked = provider.calls[0]
+    assert asked["headers"]["traceparent"] == "00-ab"
+    assert asked["body"]["messages"] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {"id": "c00100000", "type": "function", "function": {"name": "kb__search", "arguments": '{"q": 1}'}}
+            ],
+        },
+        {"role": "tool", "content": "found", "tool_call_id": "c00100000"},
+    ]
+    function = {"name": "kb__search", "description": "Search.", "parameters": {"type": "object"}}
+    assert asked["body"]["tools"] == [{"type": "function", "function": function}]
+    assert asked["body"]["response_format"] == {"type": "json_object"}
+
+
+async def test_parameters_of_a_provider_are_passed_on_and_never_replace_ours(chain, provider, document_of):
+    extra = {"seed": 7, "model": "dearer", "stream": False, "messages": []}
+    await chain(document_of(provider.base_url, extra=extra, topP=0.5)).ask()
+    body = provider.calls[0]["body"]
+    assert (body["seed"], body["top_p"], body["model"], body["stream"]) == (7, 0.5, "gpt-x", True)
+    assert len(body["messages"]) == 2

@@ -30,6 +30,9 @@ async def test_answer_has_exactly_the_promised_fields(runtime):
             "tool_calls": [],
             "tokens_used": 7,
             "cost_usd": None,
+            "budget": None,
+            "cached": False,
+            "advice": [],
             "request_id": "req-1",
             "revision": REVISION,
             "model": "gpt-x",
@@ -239,7 +242,6 @@ async def test_log_has_one_line_a_run_and_no_text_of_it(runtime):
     await runtime.run({"query": "my private question", "max_iterations": 50}, headers={"x-request-id": "req-1"})
     (line,) = runtime.process.lines("run")
     assert {"request_id", "conversation", "revision", "outcome", "model", "attempts", "latency_ms"} <= set(line)
-    assert line["max_iterations"] == 10
     assert "private" not in runtime.process.output()
     assert "Hello" not in runtime.process.output()
 
@@ -267,7 +269,7 @@ async def test_simulated_provider_fails_exactly_the_runs_it_chose(start_runtime,
     answers = await asyncio.gather(*(runtime.run(headers={"x-request-id": request_id}) for request_id in ids))
     expected = {request_id for request_id in ids if fails("bad-v3", request_id, 40)}
     assert {body["request_id"] for status, _, body in answers if status == 502} == expected
-    stats = json.loads((await model_server.get("/stats"))[1])
+    stats = await asyncio.to_thread(model_server.get, "/stats")
     assert set(stats["failedRequestIds"]) == expected
     assert stats["calls"]["bad-v3"] == len(ids) + len(expected)
 

@@ -9,22 +9,26 @@ import pytest
 from agent_api.runtime_document import RetryDocument
 from agent_runtime.core.faults import Fault
 from agent_runtime.core.loop import Message
-from agent_runtime.llm.client import EndpointFailed, ModelAnswer, ModelRequest
+from agent_runtime.llm.client import EndpointFailed, ModelAnswer, ModelError, ModelRequest, Run
 
 
 @dataclass
 class ScriptedClient:
     """Model client that fails or answers as told, one item of the script for each call; the last one stays."""
 
-    script: list[Fault | str]
+    script: list[Fault | ModelError | str]
     model: str = "scripted"
     calls: int = field(default=0, init=False)
+    asked: list[ModelRequest] = field(default_factory=list, init=False)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         item = self.script[min(self.calls, len(self.script) - 1)]
         self.calls += 1
+        self.asked.append(request)
         if isinstance(item, Fault):
             raise EndpointFailed(self.model, item)
+        if isinstance(item, ModelError):
+            raise item
         return ModelAnswer(item, self.model, "stop", None)
 
 
@@ -40,7 +44,7 @@ def policy():
 
 @pytest.fixture
 def request_within():
-    def build(deadline: float) -> ModelRequest:
-        return ModelRequest((Message("user", "hi"),), "request-1", deadline)
+    def build(deadline: float, **run) -> ModelRequest:
+        return ModelRequest((Message("user", "hi"),), Run("request-1", deadline, **run))
 
     return build

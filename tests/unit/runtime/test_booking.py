@@ -17,7 +17,7 @@ from agent_api.observations import (
     conversation_hash,
 )
 from agent_runtime.core import booking
-from agent_runtime.core.booking import MAX_EPOCHS_PER_SLOT, Ledger
+from agent_runtime.core.booking import MAX_EPOCHS_PER_SLOT, NO_FACTS, Ledger, RunFacts
 from agent_runtime.core.conversations import Turn
 
 T = 1_700_000_000.0
@@ -34,10 +34,10 @@ def turn(name="aaaaaaaa", epoch=1, first=True):
     return Turn(ConversationId(REVISION, epoch, name), first=first)
 
 
-def book(ledger, outcome, at=T, seconds=1.0, whose=None):
+def book(ledger, outcome, at=T, seconds=1.0, whose=None, facts=NO_FACTS):
     ticket = ledger.begin(at)
     ledger.identify(ticket, whose or turn())
-    ledger.end(ticket, outcome, at + seconds)
+    ledger.end(ticket, outcome, at + seconds, facts)
 
 
 def test_run_is_booked_in_the_slot_of_its_start(ledger):
@@ -62,6 +62,56 @@ def test_epochs_are_counted_apart(ledger):
 def test_excluded_run_counts_as_nothing(ledger):
     book(ledger, Outcome.EXCLUDED)
     assert ledger.observations(T + 1).slots == ()
+
+
+def test_what_runs_took_is_summed_in_their_slot(ledger):
+    taken = RunFacts(cost_micro=1200, tokens=300, tool_calls=2, tool_failures=1, fell_back=True)
+    book(ledger, Outcome.OK, facts=taken)
+    book(ledger, Outcome.OK, whose=turn("bbbbbbbb"), facts=RunFacts(cost_micro=800, tokens=100, tool_calls=1))
+    (slot,) = ledger.observations(T + 1).slots
+    assert (slot.cost_micro, slot.tokens) == (2000, 400)
+    assert (slot.tool_calls, slot.tool_failures, slot.fallbacks) == (3, 1, 1)
+    assert (slot.cache_hits, slot.guard_blocks) == (0, 0)
+
+
+def test_what_a_failed_run_took_counts_as_well(ledger):
+    book(ledger, Outcome.ERROR, facts=RunFacts(cost_micro=50, tokens=7, tool_calls=1, tool_failures=1))
+    (slot,) = ledger.observations(T + 1).slots
+    assert (slot.failures, slot.cost_micro, slot.tokens, slot.tool_failures) == (1, 50, 7, 1)
+
+
+def test_cache_hit_is_left_out_of_latency_cost_and_tokens(ledger):
+    book(ledger, Outcome.OK, facts=RunFacts(cost_micro=9, tokens=9, cache_hit=True))
+    (slot,) = ledger.observations(T + 1).slots
+    assert (slot.requests, slot.conversations, slot.cache_hits) == (1, 1, 1)
+    assert (slot.cost_micro, slot.tokens, slot.latency) == (0, 0, {})
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OK, Outcome.EXCLUDED])
+def test_guard_block_is_a_request_that_counts_and_no_failure(ledger, outcome):
+    book(ledger, outcome, facts=RunFacts(guard_blocked=True))
+    (slot,) = ledger.observations(T + 1).slots
+    assert (slot.requests, slot.failures, slot.guard_blocks, slot.failed_conversations) == (1, 0, 1, ())
+
+
+def test_guard_block_does_not_end_the_counting_of_its_conversation(ledger):
+    book(ledger, Outcome.OK, facts=RunFacts(guard_blocked=True))
+    book(ledger, Outcome.OK, whose=turn(first=False))
+    assert ledger.observations(T + 1).slots[0].requests == 2
+
+
+def test_excluded_run_leaves_no_trace_of_what_it_took(ledger):
+    book(ledger, Outcome.EXCLUDED, facts=RunFacts(cost_micro=5, tokens=5, tool_calls=1))
+    assert ledger.observations(T + 1).slots == ()
+
+
+def test_overdue_run_is_booked_without_what_it_took_later(ledger):
+    ticket = ledger.begin(T)
+    ledger.identify(ticket, turn())
+    ledger.observations(T + OVERDUE)
+    ledger.end(ticket, Outcome.OK, T + OVERDUE + 1, RunFacts(cost_micro=5, cache_hit=True))
+    (slot,) = ledger.observations(T + OVERDUE + 1).slots
+    assert (slot.failures, slot.cost_micro, slot.cache_hits) == (1, 0, 0)
 
 
 def test_run_that_nobody_identified_counts_as_nothing(ledger):
@@ -159,6 +209,13 @@ ACTIONS = st.lists(
         st.sampled_from(Outcome),
         st.integers(0, 6),
         st.booleans(),
+        st.builds(
+            RunFacts,
+            cost_micro=st.integers(0, 9),
+            tokens=st.integers(0, 9),
+            cache_hit=st.booleans(),
+            guard_blocked=st.booleans(),
+        ),
     ),
     max_size=80,
 )
@@ -170,16 +227,18 @@ def test_sums_conserve_and_settled_slots_never_change(actions):
     ledger = Ledger("pod-1", REVISION, since=T, overdue_after=OVERDUE)
     now, begun, settled = T, [], {}
     ended = defaultdict(int)
+    taken = 0
     settled_until = 0
-    for verb, step, pick, outcome, conversation, first in actions:
+    for verb, step, pick, outcome, conversation, first, facts in actions:
         now += step
         if verb == "begin":
             ticket = ledger.begin(now)
             ledger.identify(ticket, turn(f"conversation{conversation}", first=first))
             begun.append(ticket)
         elif verb == "end" and begun:
-            ledger.end(begun.pop(pick % len(begun)), outcome, now)
+            ledger.end(begun.pop(pick % len(begun)), outcome, now, facts)
             ended[outcome] += 1
+            taken += 0 if facts.cache_hit else facts.cost_micro + facts.tokens
         seen = ledger.observations(now)
         assert seen.settled_until >= settled_until
         settled_until = seen.settled_until
@@ -190,7 +249,9 @@ def test_sums_conserve_and_settled_slots_never_change(actions):
         settled = {start: slot for start, slot in slots.items() if start < settled_until}
         requests = sum(slot.requests for slot in seen.slots)
         failures = sum(slot.failures for slot in seen.slots)
-        assert all(sum(slot.latency.values()) == slot.requests for slot in seen.slots)
+        assert all(sum(slot.latency.values()) == slot.requests - slot.cache_hits for slot in seen.slots)
+        assert all(slot.guard_blocks <= slot.requests for slot in seen.slots)
+        assert sum(slot.cost_micro + slot.tokens for slot in seen.slots) <= taken
         assert all(slot.failures == len(slot.failed_conversations) for slot in seen.slots)
         # What was booked before its end is overdue and still in flight.
         assert requests <= ended[Outcome.OK] + ended[Outcome.ERROR] + ended[Outcome.EXCLUDED] + seen.in_flight

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agent_runtime.core.loop import ToolCall
 from agent_runtime.llm import chunks
-from agent_runtime.llm.chunks import AnswerParts, ChunkMalformed, Delta, read_chunk
+from agent_runtime.llm.chunks import AnswerParts, ChunkMalformed, Delta, Fragment, read_chunk
 from agent_runtime.llm.client import Usage
 
 
@@ -19,8 +20,24 @@ def chunk(delta, finish_reason=None, usage=None):
         (chunk({"role": "assistant", "content": ""}), Delta()),
         (chunk({"content": "hi"}), Delta("hi", begins=True)),
         (chunk({"refusal": "no"}), Delta("no", begins=True)),
-        (chunk({"reasoning_content": "hm"}), Delta(begins=True)),
-        (chunk({"tool_calls": [{"index": 0}]}), Delta(begins=True)),
+        (chunk({"reasoning_content": "hm"}), Delta(begins=True, thought=2)),
+        (chunk({"tool_calls": [{"index": 0}]}), Delta(begins=True, fragments=(Fragment(0),))),
+        (
+            chunk({"tool_calls": [{"index": 1, "id": "x", "function": {"name": "f", "arguments": "{"}}]}),
+            Delta(begins=True, fragments=(Fragment(1, "x", "f", "{"),)),
+        ),
+        (chunk({"tool_calls": None}), Delta()),
+        (
+            {
+                "choices": [],
+                "usage": {
+                    "prompt_tokens": 3,
+                    "completion_tokens": 4,
+                    "prompt_tokens_details": {"cached_tokens": 2},
+                },
+            },
+            Delta(usage=Usage(3, 4, 2)),
+        ),
         (chunk({}, "stop"), Delta(begins=True, finish_reason="stop")),
         (chunk(None, "length"), Delta(begins=True, finish_reason="length")),
         ({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}, Delta(usage=Usage(3, 4))),
@@ -49,6 +66,11 @@ def test_chunk_is_read(wire, delta):
         chunk({"content": 7}),
         chunk({"content": ["x"]}),
         chunk({}, 7),
+        chunk({"tool_calls": {}}),
+        chunk({"tool_calls": ["x"]}),
+        chunk({"tool_calls": [{"index": "0"}]}),
+        chunk({"tool_calls": [{"function": 7}]}),
+        chunk({"tool_calls": [{"function": {"arguments": {}}}]}),
         {"choices": [], "usage": {}},
         {"choices": [], "usage": {"prompt_tokens": -1, "completion_tokens": 2}},
         {"choices": [], "usage": {"prompt_tokens": "1", "completion_tokens": 2}},
@@ -78,3 +100,30 @@ def test_endless_answer_is_refused(monkeypatch):
     parts.add(Delta("12345"))
     with pytest.raises(ChunkMalformed):
         parts.add(Delta("6"))
+
+
+def test_everything_that_a_model_produces_has_a_size():
+    delta = Delta("hé", fragments=(Fragment(0, "x", "look", "{}"),), thought=5)
+    assert delta.size == 3 + 6 + 5
+
+
+def test_tool_calls_are_put_together_by_their_index():
+    parts = AnswerParts()
+    fragments = (Fragment(1, "b", "two"), Fragment(0, "a", "one", '{"x"'), Fragment(0, arguments=": 1}"), Fragment(1))
+    for fragment in fragments:
+        parts.add(Delta(begins=True, fragments=(fragment,)))
+    assert parts.tool_calls == (ToolCall("a", "one", '{"x": 1}'), ToolCall("b", "two", ""))
+
+
+def test_endless_tool_calls_are_refused():
+    parts = AnswerParts()
+    for index in range(chunks.MAX_TOOL_CALLS):
+        parts.add(Delta(fragments=(Fragment(index, "x", "f"),)))
+    with pytest.raises(ChunkMalformed):
+        parts.add(Delta(fragments=(Fragment(chunks.MAX_TOOL_CALLS, "x", "f"),)))
+
+
+def test_endless_arguments_are_refused(monkeypatch):
+    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARACTERS", 5)
+    with pytest.raises(ChunkMalformed):
+        AnswerParts().add(Delta(fragments=(Fragment(0, "x", "f", "123456"),)))

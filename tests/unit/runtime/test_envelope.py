@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from agent_runtime.envelope import Envelope
+from agent_runtime.envelope import Envelope, request_id_of
 from agent_runtime.process import Drain
 
 SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}
@@ -60,3 +62,25 @@ async def test_failure_after_the_answer_has_begun_is_not_answered_twice():
 
     with pytest.raises(RuntimeError):
         await answered(broken)
+
+
+@pytest.mark.parametrize("given", ["request-7", "a.b:c/d+e=f_g-h", "x" * 128])
+def test_request_id_that_is_fit_is_kept(given):
+    assert request_id_of(Headers({"x-request-id": given})) == given
+
+
+@pytest.mark.parametrize("given", ["", " ", "a b", "a\tb", "x" * 129, "<script>", "caf\u00e9", "a;b", "a\nb"])
+def test_request_id_that_is_not_is_replaced(given):
+    made = request_id_of(Headers(raw=[(b"x-request-id", given.encode("latin-1"))]))
+    assert made != given
+    assert re.fullmatch("[0-9a-f]{32}", made)
+
+
+async def test_what_is_no_request_passes_untouched():
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(scope)
+
+    await Envelope(app, revision="a-1", drain=Drain())({"type": "lifespan"}, None, None)
+    assert seen == [{"type": "lifespan"}]

@@ -1,0 +1,1 @@
+"""Answers that are given again without asking a model."""

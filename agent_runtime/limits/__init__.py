@@ -1,0 +1,1 @@
+"""How often an agent may be asked, over all pods."""

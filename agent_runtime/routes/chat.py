@@ -1,0 +1,133 @@
+"""`POST /v1/chat/completions` and `GET /v1/models`: the agent as a model of the OpenAI protocol."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from agent_api.observations import Outcome
+from agent_runtime.agent import ApprovalNeeded
+from agent_runtime.asking import asker_of
+from agent_runtime.core.events import TextDelta
+from agent_runtime.errors import Problem, ProblemType
+from agent_runtime.failures import Failure
+from agent_runtime.outputs import FormatRefused, output_format
+from agent_runtime.routes.body import invalid_fields, read_body
+from agent_runtime.routes.call import Call, unwatched
+from agent_runtime.routes.chat_checks import wrong_fields
+from agent_runtime.routes.chat_wire import ChatRequest, call_delta, chunk, completion, finish_reason, usage_chunk
+from agent_runtime.routes.presence import while_present
+from agent_runtime.routes.streaming import EVENT_STREAM, sse
+from agent_runtime.routes.wire import PROBLEMS, body_of
+from agent_runtime.runs import Question, RunFailed
+
+if TYPE_CHECKING:
+    from agent_runtime.agent import Answer
+    from agent_runtime.core.events import Event, EventSink
+    from agent_runtime.process import ProcessContext
+    from agent_runtime.routes.streaming import Channel
+    from agent_runtime.runs import Asker
+
+CHAT_PATH = "/v1/chat/completions"
+_DONE = sse("[DONE]")
+_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {EVENT_STREAM: {}}}}
+
+
+def chat_router(context: ProcessContext) -> APIRouter:
+    """Routes of the OpenAI protocol."""
+    router = APIRouter(responses=PROBLEMS)
+
+    @router.post(CHAT_PATH, openapi_extra=body_of(ChatRequest), responses=_RESPONSES)
+    async def chat(request: Request) -> Response:
+        """Ask the agent as a client of the OpenAI protocol does."""
+        return await _ChatCall(context, request).answer()
+
+    @router.get("/v1/models")
+    async def models(request: Request) -> Response:
+        """List the agent as the one model that there is."""
+        try:
+            context.access.authenticate(request.headers)
+        except Problem as problem:
+            return problem.response(request_id=request.state.request_id, error=_error(problem))
+        entry = {"id": context.document.agent, "object": "model", "created": 0, "owned_by": "greylag"}
+        return JSONResponse({"object": "list", "data": [entry]})
+
+    return router
+
+
+def _error(problem: Problem) -> dict[str, str | None]:
+    """A problem as clients of the OpenAI protocol read it; it stands inside the problem document."""
+    return {"message": problem.detail, "type": problem.type.value, "code": problem.type.value, "param": None}
+
+
+class _ChatCall(Call):
+    """One request of the OpenAI protocol."""
+
+    async def respond(self) -> Response:
+        """Answer with a completion, or with its chunks."""
+        context = self.context
+        caller = context.access.authenticate(self.request.headers)
+        body = await read_body(self.request, ChatRequest)
+        wrong = list(wrong_fields(body, [spec.wire_name for spec in context.toolbox.specs()]))
+        if wrong:
+            raise invalid_fields(wrong)
+        question = _question(body, context.document.max_iterations)
+        context.book.identify(self.record, self.record.turn)
+        asker = asker_of(self.request, caller.named(body.user), self.record.turn, None)
+        if body.stream:
+            return self.streamed(lambda channel: self._show(channel, body, question, asker))
+        answer = await while_present(self.request, self._answered(question, asker, unwatched))
+        return JSONResponse(completion(answer, self.record.run, self.request_id, context.document.agent))
+
+    def told(self, problem: Problem) -> Response:
+        """A problem document with the error that such clients look for."""
+        return problem.response(request_id=self.request_id, error=_error(problem))
+
+    async def _answered(self, question: Question, asker: Asker, emit: EventSink) -> Answer:
+        """Run to an answer; the protocol has no way to wait for a person."""
+        try:
+            return await self.execute(question, asker, emit)
+        except ApprovalNeeded:
+            detail = "A tool that the agent wants to use needs a person's approval: ask by POST /agent/tasks."
+            problem = Problem(ProblemType.APPROVAL_REQUIRED, HTTPStatus.CONFLICT, detail)
+            raise RunFailed(Failure(problem, Outcome.EXCLUDED)) from None
+
+    async def _show(self, channel: Channel, body: ChatRequest, question: Question, asker: Asker) -> None:
+        identity, agent = self.request_id, self.context.document.agent
+        await channel.send(sse(chunk(identity, agent, {"role": "assistant", "content": ""})))
+
+        async def emit(event: Event) -> None:
+            if isinstance(event, TextDelta):
+                await channel.send(sse(chunk(identity, agent, {"content": event.text})))
+
+        try:
+            answer = await self._answered(question, asker, emit)
+        except RunFailed as failed:
+            await channel.send(sse({"error": _error(failed.failure.problem)}))
+            return
+        delta = call_delta(answer) if answer.client_calls else {}
+        await channel.send(sse(chunk(identity, agent, delta, finish_reason(answer))))
+        if body.stream_options is not None and body.stream_options.include_usage:
+            await channel.send(sse(usage_chunk(identity, agent, self.record.run)))
+        await channel.send(_DONE)
+
+
+def _question(body: ChatRequest, max_iterations: int) -> Question:
+    """What a body asks; raises Problem if the format that it wants cannot be checked."""
+    try:
+        output = output_format(body.response_format)
+    except FormatRefused as refused:
+        raise Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, str(refused)) from None
+    return Question(
+        messages=body.run_messages(),
+        max_iterations=max_iterations,
+        remembered=False,
+        stream=body.stream,
+        response_format=body.response_format,
+        output=output,
+        client_tools=body.client_tools(),
+    )

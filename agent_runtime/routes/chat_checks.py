@@ -1,0 +1,49 @@
+"""What a provider would refuse of a chat is refused here: it is the caller's mistake, and no failure of the agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from agent_runtime.routes.chat_wire import ChatRequest, WireMessage
+
+    Wrong = tuple[str, str]
+    """A field and what is wrong with it."""
+
+
+def wrong_fields(body: ChatRequest, own_tools: Collection[str]) -> Iterator[Wrong]:
+    """What is wrong with a request; `own_tools` are the names that tools of the agent have on the wire."""
+    yield from _unpaired(body.messages)
+    taken = set(own_tools)
+    for place, tool in enumerate(body.tools or ()):
+        if tool.function.name in taken:
+            yield f"tools.{place}.function.name", "The name is that of another tool"
+        taken.add(tool.function.name)
+
+
+def _unpaired(messages: list[WireMessage]) -> Iterator[Wrong]:
+    """Calls of tools that are not followed by their results, and results that follow no call.
+
+    A call without a result would be the agent's to make, and callers have none of its tools.
+    """
+    asked_at, waiting = 0, set[str]()
+    for place, message in enumerate(messages):
+        if message.role == "tool":
+            if message.tool_call_id not in waiting:
+                yield f"messages.{place}.tool_call_id", "It is of no call that waits for its result here"
+            waiting.discard(message.tool_call_id or "")
+            continue
+        if waiting:
+            yield _without_results(asked_at)
+        ids = [call.id for call in message.tool_calls or ()] if message.role == "assistant" else []
+        asked_at, waiting = place, set(ids)
+        if len(ids) > len(waiting):
+            yield f"messages.{place}.tool_calls", "Ids of calls must differ"
+    if waiting:
+        yield _without_results(asked_at)
+
+
+def _without_results(place: int) -> Wrong:
+    return f"messages.{place}.tool_calls", "The next messages must be the results, one of role tool for each call"

@@ -1,0 +1,1 @@
+"""The connection to Redis, where everything is kept that pods share."""

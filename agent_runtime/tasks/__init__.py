@@ -1,0 +1,1 @@
+"""Long work: tasks that outlive the pod that runs them."""

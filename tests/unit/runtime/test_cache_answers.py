@@ -1,0 +1,170 @@
+"""Answers from memory, without a store and on one in memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+import pytest
+
+from agent_runtime.cache.answers import (
+    MAX_ANSWER_BYTES,
+    AnswerCache,
+    CachedAnswer,
+    cacheable,
+    decode_answer,
+    encode_answer,
+)
+from agent_runtime.llm.client import Usage
+from agent_runtime.store.circuit import StoreUnavailable
+from agent_runtime.store.connection import open_memory_store
+
+ANSWER = CachedAnswer("Hello", "gpt-4o", Usage(3, 4, 1), 2)
+
+
+class StoreAway:
+    """A store that cannot be reached."""
+
+    def key(self, *parts):
+        return ":".join(parts)
+
+    @property
+    def client(self):
+        raise StoreUnavailable("store is away", tried=False)
+
+    def script(self, _source):
+        async def call(_keys, _args):
+            raise StoreUnavailable("store is away", tried=False)
+
+        return call
+
+
+@pytest.fixture
+async def cache():
+    store = open_memory_store("team-a", "support")
+    yield AnswerCache(store, 60)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("answer", [ANSWER, CachedAnswer("", "m", None)])
+def test_kept_answer_comes_back_as_it_was(answer):
+    assert decode_answer(encode_answer(answer)) == answer
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"{", b"[]", b"null", b"7", b"{}", b'{"form":1}', b'{"form":1,"usage":{"x":1},"text":"","model":""}'],
+)
+def test_value_that_is_no_answer_is_none(value):
+    assert decode_answer(value) is None
+
+
+def test_answer_of_another_release_is_none():
+    assert decode_answer(orjson.dumps(orjson.loads(encode_answer(ANSWER)) | {"form": 2})) is None
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "tool_calls", "expected"),
+    [("stop", 0, True), ("stop", 1, False), ("length", 0, False), ("content_filter", 0, False), ("", 0, False)],
+)
+def test_only_complete_answers_made_without_tools_are_kept(finish_reason, tool_calls, expected):
+    assert cacheable(finish_reason, tool_calls) is expected
+
+
+async def test_answer_that_was_put_is_found(cache):
+    assert await cache.lookup("k") is None
+    assert await cache.put("k", ANSWER)
+    hit = await cache.lookup("k")
+    assert hit.answer == ANSWER
+    assert 0 <= hit.age_seconds < 5
+    assert await cache.lookup("other") is None
+
+
+async def test_too_large_answer_is_not_kept(cache):
+    assert not await cache.put("k", CachedAnswer("x" * MAX_ANSWER_BYTES, "m", None))
+    assert await cache.lookup("k") is None
+
+
+async def test_damaged_value_is_a_miss(cache):
+    await cache._store.client.set(cache._answer_key("k"), b"{", px=1000)
+    assert await cache.lookup("k") is None
+
+
+async def ask(cache, key, runs, *, fails=0, seconds=5.0):
+    """One question as a route asks it; `runs` collects those that were run."""
+    async with cache.claim(key, seconds) as claim:
+        if claim.hit is not None:
+            return claim.hit.answer
+        runs.append(key)
+        await asyncio.sleep(0.01)
+        if len(runs) <= fails:
+            raise RuntimeError
+        await claim.put(ANSWER)
+        return ANSWER
+
+
+@pytest.mark.parametrize("store", ["memory", "away"])
+async def test_identical_questions_are_run_once(cache, store):
+    cache = cache if store == "memory" else AnswerCache(StoreAway(), 60)
+    runs = []
+    answers = await asyncio.gather(*(ask(cache, "k", runs) for _ in range(50)))
+    assert answers == [ANSWER] * 50
+    assert runs == ["k"]
+    assert cache._flights == {}
+
+
+async def test_different_questions_do_not_wait_for_each_other(cache):
+    runs = []
+    await asyncio.gather(*(ask(cache, str(number), runs) for number in range(20)))
+    assert len(runs) == 20
+
+
+@pytest.mark.parametrize("store", ["memory", "away"])
+async def test_run_that_fails_lets_the_next_one_go(cache, store):
+    cache = cache if store == "memory" else AnswerCache(StoreAway(), 60)
+    runs = []
+    outcomes = await asyncio.gather(*(ask(cache, "k", runs, fails=2) for _ in range(10)), return_exceptions=True)
+    assert sum(isinstance(outcome, RuntimeError) for outcome in outcomes) == 2
+    assert outcomes.count(ANSWER) == 8
+    assert len(runs) == 3
+
+
+async def test_run_that_is_cancelled_lets_the_next_one_go(cache):
+    runs = []
+    first = asyncio.create_task(_run_for_ever(cache, runs))
+    while not runs:
+        await asyncio.sleep(0)
+    second = asyncio.create_task(ask(cache, "k", runs))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    assert await asyncio.wait_for(second, 5) == ANSWER
+    assert runs == ["first", "k"]
+    assert cache._flights == {}
+
+
+async def _run_for_ever(cache, runs):
+    async with cache.claim("k", 5):
+        runs.append("first")
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("store", ["memory", "away"])
+async def test_question_that_waited_long_enough_is_run_as_well(cache, store):
+    cache = cache if store == "memory" else AnswerCache(StoreAway(), 60)
+    runs = []
+    first = asyncio.create_task(_run_for_ever(cache, runs))
+    while not runs:
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(ask(cache, "k", runs, seconds=0.05), 5) == ANSWER
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert cache._flights == {}
+
+
+async def test_without_a_store_nothing_is_remembered():
+    cache = AnswerCache(StoreAway(), 60)
+    runs = []
+    for _ in range(2):
+        assert await ask(cache, "k", runs) == ANSWER
+    assert runs == ["k", "k"]
+    assert not await cache.put("k", ANSWER)

@@ -1,0 +1,105 @@
+"""How each way in which a run fails is told, and what it counts as."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent_api.observations import Outcome
+from agent_runtime.agent import ApprovalNeeded, IterationsExhausted, LoopDetected, OutputInvalid
+from agent_runtime.core.faults import Fault, FaultKind
+from agent_runtime.core.loop import Message
+from agent_runtime.core.progress import Progress
+from agent_runtime.failures import failure_of, failure_of_guard, failure_of_limit, failure_of_store
+from agent_runtime.guards.blocked import GuardBlocked
+from agent_runtime.limits.admission import Limited
+from agent_runtime.llm.client import (
+    AttemptsExhausted,
+    BudgetExceeded,
+    DeadlineExceeded,
+    EndpointFailed,
+    EndpointRefused,
+    LedgerUnavailable,
+    ModelUnavailable,
+    StreamBroken,
+)
+
+DOWN = EndpointFailed("gpt-x", Fault(FaultKind.UNAVAILABLE, 500), 3)
+
+FAILURES = [
+    (ModelUnavailable((DOWN,)), "model-unavailable", 502, Outcome.ERROR),
+    (DeadlineExceeded("late"), "deadline-exceeded", 504, Outcome.ERROR),
+    (StreamBroken("cut"), "stream-broken", 502, Outcome.ERROR),
+    (AttemptsExhausted("all"), "attempts-exhausted", 502, Outcome.ERROR),
+    (IterationsExhausted("all"), "iterations-exhausted", 422, Outcome.ERROR),
+    (LoopDetected("again"), "tool-loop", 502, Outcome.ERROR),
+    (OutputInvalid("no JSON"), "output-invalid", 502, Outcome.ERROR),
+    (BudgetExceeded("request", "too much"), "budget-exceeded", 429, Outcome.ERROR),
+    (BudgetExceeded("user", "too much", 60.0), "budget-exceeded", 429, Outcome.EXCLUDED),
+    (BudgetExceeded("agent", "too much", 60.0), "budget-exceeded", 429, Outcome.EXCLUDED),
+    (LedgerUnavailable("away"), "ledger-unavailable", 503, Outcome.EXCLUDED),
+]
+
+
+@pytest.mark.parametrize(("error", "name", "status", "outcome"), FAILURES)
+def test_failure_has_its_type_its_status_and_its_outcome(error, name, status, outcome):
+    failure = failure_of(error)
+    assert (failure.problem.type, failure.problem.status, failure.outcome) == (name, status, outcome)
+    assert str(error) in failure.problem.detail
+    assert not failure.guard_blocked
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("x"), KeyError("x"), ApprovalNeeded(Progress((Message("user", ""),)), ())]
+)
+def test_what_nobody_foresaw_is_no_known_failure(error):
+    assert failure_of(error) is None
+
+
+def test_budget_tells_its_scope_and_when_it_begins_anew():
+    response = failure_of(BudgetExceeded("agent", "too much", 59.2)).problem.response()
+    assert response.headers["retry-after"] == "60"
+    members = failure_of(BudgetExceeded("agent", "too much", 59.2)).problem.document()
+    assert (members["scope"], members["reset_seconds"]) == ("agent", "60")
+    assert "retry-after" not in failure_of(BudgetExceeded("request", "too much")).problem.response().headers
+
+
+def refused(seconds):
+    return EndpointRefused("gpt-x", "circuit open", retry_after=seconds)
+
+
+@pytest.mark.parametrize(
+    ("failures", "retry_after"),
+    [
+        ((refused(30.0), refused(9.1)), "10"),
+        ((refused(0.0),), "1"),
+        ((refused(30.0), DOWN), None),
+        ((refused(30.0), refused(None)), None),
+        ((), None),
+    ],
+)
+def test_retry_after_is_told_only_where_every_model_says_when_it_recovers(failures, retry_after):
+    response = failure_of(ModelUnavailable(failures)).problem.response()
+    assert response.headers.get("retry-after") == retry_after
+
+
+@pytest.mark.parametrize("scope", ["agent", "user", "concurrency"])
+def test_limit_is_told_with_its_scope_and_counts_as_nothing(scope):
+    failure = failure_of_limit(Limited(scope, 12.3))
+    assert (failure.problem.type, failure.problem.status, failure.outcome) == ("rate-limited", 429, Outcome.EXCLUDED)
+    assert failure.problem.document()["scope"] == scope
+    assert failure.problem.response().headers["retry-after"] == "13"
+
+
+def test_guard_block_counts_as_one_and_as_no_error():
+    failure = failure_of_guard(GuardBlocked("maxLength", "too long"))
+    assert (failure.outcome, failure.guard_blocked, failure.problem.status) == (Outcome.EXCLUDED, True, 400)
+
+
+def test_store_that_is_away_asks_to_come_again():
+    failure = failure_of_store("The conversation")
+    assert (failure.problem.type, failure.problem.status, failure.outcome) == (
+        "store-unavailable",
+        503,
+        Outcome.EXCLUDED,
+    )
+    assert int(failure.problem.response().headers["retry-after"]) >= 1
