@@ -32,6 +32,17 @@ class UnreachableError(ApiError):
     """No answer from the API server, or one that says to try again."""
 
 
+class ManifestError(AgentctlError):
+    """A file is not one that an agent can be run from."""
+
+
+class ExtraMissingError(AgentctlError):
+    """A package that only `agentctl run` needs is not installed."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(f"`agentctl run` needs the package {module}: pip install 'greylag[local]'")
+
+
 class RefusedError(AgentctlError):
     """The operator saw the command and did not run it."""
 

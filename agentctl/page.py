@@ -44,7 +44,7 @@ def agent_page(
     """
     agent = parse_agent(document)
     sections = (
-        _summary(agent, width),
+        _summary(agent, now, width),
         _steps(agent),
         _traffic(agent),
         _analysis(agent, width),
@@ -65,7 +65,7 @@ def _heading(text: str) -> Text:
     return Text(text, style="bold")
 
 
-def _summary(agent: AgentDeployment, width: int) -> list[Text]:
+def _summary(agent: AgentDeployment, now: datetime, width: int) -> list[Text]:
     status, metadata = status_of(agent), agent.metadata
     phase = status.phase or MISSING
     title = Text.assemble(
@@ -80,6 +80,7 @@ def _summary(agent: AgentDeployment, width: int) -> list[Text]:
             ("Rolling out", _rolling_out(agent)),
             ("Model", _model(agent)),
             ("URL", status.url or MISSING),
+            *_spend(agent, now),
         ],
         indent=INDENT,
     )
@@ -91,6 +92,16 @@ def _model(agent: AgentDeployment) -> str:
     status = status_of(agent)
     taken_back = status.rejected_revision is not None and status.canary_revision is None
     return f"{agent.spec.model.name} (asked for by the spec; not what serves)" if taken_back else agent.spec.model.name
+
+
+def _spend(agent: AgentDeployment, now: datetime) -> list[tuple[str, str]]:
+    """What was spent on the last day that the operator heard of; nothing while no money is counted."""
+    spend = status_of(agent).spend
+    if spend is None:
+        return []
+    left = "" if spend.remaining_usd is None else f", {spend.remaining_usd} left"
+    canary = "" if spend.canary_usd is None else f", {spend.canary_usd} of it by the canary"
+    return [("Spent", f"${spend.today_usd} on {spend.day}{canary}{left}, seen {age(spend.as_of, now)} ago")]
 
 
 def _serves(agent: AgentDeployment) -> str:

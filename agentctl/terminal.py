@@ -31,9 +31,9 @@ class Terminal:
         """Whether a new text takes the place of the old one."""
         return self._console.is_terminal
 
-    def show(self, text: Text | str) -> None:
+    def show(self, text: Text | str, end: str = "\n") -> None:
         """Print a text."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(text, soft_wrap=True, end=end)
 
     def replace(self, text: Text) -> None:
         """Show a text in place of the last one; not on a terminal: behind it, with an empty line between."""

@@ -9,6 +9,8 @@ from agent_api.change_kinds import CHANGE_KINDS
 from agent_api.reference import field_rows, main
 from agent_api.v1alpha1.agent import AgentDeployment
 from agent_api.v1alpha1.rollout import DEFAULT_STEPS, Stickiness
+from agentctl.manifest import read_bundle
+from agentctl.pod_folder import write_pod_folder
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*/agent.yaml"))
@@ -34,6 +36,16 @@ def test_minimal_example_gets_the_default_rollout():
     spec = _agent(REPOSITORY / "examples/01-minimal/agent.yaml").spec
     assert spec.rollout.canary.steps == DEFAULT_STEPS
     assert spec.rollout.canary.stickiness is Stickiness.CONVERSATION
+
+
+def test_local_example_runs_without_a_cluster_or_a_key(tmp_path):
+    folder = write_pod_folder(read_bundle(REPOSITORY / "examples/05-local/agent.yaml"), tmp_path, {})
+    assert (folder.positions, folder.api_keys, folder.notes) == ((), None, ())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_example_passes_the_checks_of_a_run_without_a_cluster(path):
+    assert read_bundle(path).name == _agent(path).metadata["name"]
 
 
 def test_reference_is_up_to_date():

@@ -61,8 +61,8 @@ def test_control_characters_of_a_message_do_not_reach_the_terminal(
 
 def test_fields_of_a_newer_operator_are_passed_over(state: Callable[[str], dict[str, Any]]) -> None:
     document = state("healthy")
-    document["status"]["spend"] = {"todayUSD": "1"}
-    document["spec"]["budgets"] = {"daily": {"costUSD": "1"}}
+    document["status"]["forecast"] = {"tomorrowUSD": "1"}
+    document["spec"]["budgets"] = {"weekly": {"costUSD": "1"}}
     assert "Healthy" in agent_page(document, NOW, CALL).plain
 
 

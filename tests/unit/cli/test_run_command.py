@@ -1,0 +1,136 @@
+"""`agentctl run` before the agent serves: what is imported, what is missing, what is refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agentctl import local
+from agentctl.errors import ExtraMissingError, ManifestError
+from agentctl.terminal import Terminal
+
+REPOSITORY = Path(__file__).parents[3]
+AGENT = {
+    "apiVersion": "greylag.dev/v1alpha1",
+    "kind": "AgentDeployment",
+    "metadata": {"name": "support"},
+    "spec": {"agent": {"instructions": "Be kind."}, "model": {"name": "m", "baseURL": "http://127.0.0.1:9/v1"}},
+}
+SECONDS = 60
+
+HIDE = """
+import importlib.abc, importlib.machinery, sys
+class Hide(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {module!r}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+sys.meta_path.insert(0, Hide())
+"""
+MAIN = "from agentctl.__main__ import main; sys.argv = ['agentctl', *sys.argv[1:]]; main()"
+
+
+def python(code, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/operator", **environment},
+    )
+
+
+def serve(path, port=1024):
+    local.run_locally(path, port, Terminal(io.StringIO(), io.StringIO()))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "agent.yaml"
+    path.write_text(yaml.safe_dump(AGENT))
+    return path
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["task", "--help"], ["version"]], ids=" ".join)
+def test_help_imports_nothing_of_the_runtime(arguments):
+    code = f"import sys\ntry:\n    {MAIN}\nfinally:\n    print(sorted(sys.modules), file=sys.stderr)"
+    done = python(code, *arguments)
+    assert done.returncode == 0
+    loaded = {name.partition(".")[0] for name in yaml.safe_load(done.stderr)}
+    assert "agentctl" in loaded
+    assert not loaded & {
+        "agent_runtime",
+        "agent_operator",
+        "kubernetes",
+        "openai",
+        "fastapi",
+        "redis",
+        "cel_expr_python",
+    }
+
+
+def test_a_runtime_that_is_not_installed_says_what_to_install(file):
+    done = python(HIDE.format(module="fastapi") + MAIN, "run", "-f", str(file))
+    assert done.returncode == 1
+    assert done.stderr == "error: `agentctl run` needs the package fastapi: pip install 'greylag[local]'\n"
+
+
+@pytest.mark.parametrize("module", local.STORE_MODULES)
+def test_a_store_that_is_not_installed_says_what_to_install(file, monkeypatch, module):
+    monkeypatch.setattr(local, "find_spec", lambda name: None if name == module else find_spec(name))
+    with pytest.raises(ExtraMissingError) as refused:
+        serve(file)
+    assert str(refused.value) == f"`agentctl run` needs the package {module}: pip install 'greylag[local]'"
+
+
+def test_the_runtime_is_imported_within_two_seconds_of_cpu():
+    code = (
+        "from agentctl.commands import _runner; _runner()\n"
+        "import gc, resource\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"
+    )
+    # A busy machine can make one measurement worse, and never better.
+    assert any(float(python(code).stdout) <= 2.0 for _ in range(3))
+
+
+def test_a_port_that_is_taken_is_told(file):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ManifestError) as refused:
+            serve(file, port)
+    assert str(refused.value) == f"--port {port}: Address already in use; choose another"
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ManifestError, match=r"absent.yaml: No such file or directory; name a YAML file"):
+        serve(tmp_path / "absent.yaml")
+
+
+def test_a_wrong_variable_of_the_environment_is_told(file, monkeypatch):
+    monkeypatch.setenv("GREYLAG_TASK_CONCURRENCY", "many")
+    with pytest.raises(ManifestError, match=r"^environment GREYLAG_\*: task_concurrency: "):
+        serve(file)
+
+
+def test_signals_are_handled_as_before_when_it_has_failed(tmp_path, file, monkeypatch):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    monkeypatch.setenv("GREYLAG_TASK_CONCURRENCY", "many")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ManifestError):
+        serve(file)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+    assert list(tmp_path.iterdir()) == [file]
