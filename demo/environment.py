@@ -213,7 +213,7 @@ def _variables(choice: ClusterChoice) -> dict[str, str]:
 
 
 def _image_values(images: Mapping[str, str]) -> dict[str, Any]:
-    return {part: {"image": images[part]} for part in ("operator", "gateway", "runtime")}
+    return {part: {"image": images[part]} for part in ("operator", "gateway", "runtime", "store")}
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent_api.meta import API_VERSION
+from demo.prices import Price
 from demo.settings import Provider
 
 Manifest = dict[str, Any]
@@ -14,6 +15,8 @@ NAMESPACE = "demo"
 AGENT = "support"
 MODELS = "models"
 MODELS_PORT = 8000
+TOOLS = "shop"
+TOOLS_PORT = 8001
 TRAFFIC = "traffic"
 TRAFFIC_PORT = 8090
 SECRET = "provider"  # noqa: S105 - the name of an object
@@ -21,6 +24,7 @@ SECRET_KEY = "api-key"  # noqa: S105 - the name of a key
 BAD_PERCENT = 60
 LATENCY_MS = 30
 SIMULATED_URL = f"http://{MODELS}.{NAMESPACE}.svc.cluster.local:{MODELS_PORT}/v1"
+SIMULATED_PRICE = Price("0.15", "0.60")
 
 _RESTRICTED_POD = {
     "runAsNonRoot": True,
@@ -70,6 +74,11 @@ def make_model_server(image: str, namespace: str = NAMESPACE, bad_percent: int =
     return _workload(MODELS, namespace, image, "demo.model_server", variables, MODELS_PORT)
 
 
+def make_tool_server(image: str, namespace: str = NAMESPACE) -> tuple[Manifest, ...]:
+    """The shop whose API the agent may call, and its Service."""
+    return _workload(TOOLS, namespace, image, "demo.tool_server", {"PORT": str(TOOLS_PORT)}, TOOLS_PORT)
+
+
 def make_traffic(
     image: str, namespace: str = NAMESPACE, agent: str = AGENT, name: str = TRAFFIC
 ) -> tuple[Manifest, ...]:
@@ -88,9 +97,14 @@ def make_secret(provider: Provider) -> Manifest:
     }
 
 
-def make_agent(version: Version, provider: Provider | None = None, base_url: str = SIMULATED_URL) -> Manifest:
-    """The AgentDeployment at one version."""
-    main, *others = (_endpoint(model, base_url, has_key=provider is not None) for model in version.models)
+def make_agent(
+    version: Version,
+    provider: Provider | None = None,
+    base_url: str = SIMULATED_URL,
+    price: Price | None = SIMULATED_PRICE,
+) -> Manifest:
+    """The AgentDeployment at one version; without a price its budgets count tokens alone."""
+    main, *others = (_endpoint(model, base_url, price, has_key=provider is not None) for model in version.models)
     return {
         "apiVersion": API_VERSION,
         "kind": "AgentDeployment",
@@ -100,17 +114,57 @@ def make_agent(version: Version, provider: Provider | None = None, base_url: str
             "agent": {"instructions": version.instructions, "timeout": "30s"},
             "model": main,
             "fallback": others,
-            "resilience": {"maxAttempts": 2, "baseDelay": "20ms", "maxDelay": "100ms"},
+            "resilience": _resilience(),
+            "budgets": _budgets(has_price=price is not None),
+            "rateLimits": {"requestsPerMinute": 60_000, "perUserPerMinute": 60_000, "maxConcurrent": 500},
+            "tools": [_tools()],
+            "toolPolicy": _tool_policy(),
             "rollout": _rollout(),
         },
     }
 
 
-def _endpoint(model: str, base_url: str, *, has_key: bool) -> Manifest:
+def _endpoint(model: str, base_url: str, price: Price | None, *, has_key: bool) -> Manifest:
     endpoint: Manifest = {"name": model, "baseURL": base_url, "parameters": {"maxOutputTokens": 64}}
+    if price is not None:
+        endpoint["price"] = {"inputPerMillion": price.input_per_million, "outputPerMillion": price.output_per_million}
     if has_key:
         endpoint["apiKeySecretRef"] = {"name": SECRET, "key": SECRET_KEY}
     return endpoint
+
+
+def _resilience() -> Manifest:
+    # A breaker that opens would spare runs a model that fails, and the report computes which runs must fail.
+    breaker = {"failureThreshold": 10_000, "failurePercent": 100}
+    return {"maxAttempts": 2, "baseDelay": "20ms", "maxDelay": "100ms", "circuitBreaker": breaker}
+
+
+def _budgets(*, has_price: bool) -> Manifest:
+    """Limits that the demo's traffic does not reach."""
+    if not has_price:
+        return {"perRequest": {"tokens": 20_000}}
+    return {
+        "perRequest": {"costUSD": "0.10", "tokens": 20_000},
+        "perUserDaily": {"costUSD": "50"},
+        "daily": {"costUSD": "100"},
+    }
+
+
+def _tools() -> Manifest:
+    url = f"http://{TOOLS}.{NAMESPACE}.svc.cluster.local:{TOOLS_PORT}"
+    return {"name": "shop", "http": {"openAPI": {"url": f"{url}/openapi.json"}, "baseURL": url}, "idempotent": ["get*"]}
+
+
+def _tool_policy() -> Manifest:
+    """Orders may be looked up; money is given back for what was damaged alone; the rest of the API is not offered."""
+    return {
+        "default": "Deny",
+        "rules": [
+            {"tools": ["shop.getOrder", "shop.refundOrder"], "action": "Allow", "maxCallsPerRun": 5},
+            {"tools": ["shop.refundOrder"], "action": "Deny", "when": "!args.reason.contains('damaged')"},
+        ],
+        "timeout": "10s",
+    }
 
 
 def _rollout() -> Manifest:

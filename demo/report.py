@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,8 @@ SERVER_ERROR = 500
 OK = "ok"
 ERROR = "error"
 MIN_TURNS = 5
+TOOL_FAILURES = frozenset(("failed", "timeout", "unavailable"))
+TOOL_REFUSALS = frozenset(("denied", "unknown_tool", "invalid_arguments"))
 _MAX_DETAILS = 20
 
 MustFail = Callable[[str, str], bool]
@@ -74,6 +77,8 @@ class Limits:
     requests: int = 5000
     conversations_through_change: int = 300
     seconds_to_zero: float = 1.0
+    tool_calls: int = 300
+    spent_usd: float = 0.0001
 
 
 def make_report(records: Sequence[Record], story: Story, must_fail: MustFail) -> dict[str, Any]:
@@ -83,6 +88,7 @@ def make_report(records: Sequence[Record], story: Story, must_fail: MustFail) ->
     since_verdict = [record.start - story.verdict_time for record in bad]
     answered_since = [record.end - story.verdict_time for record in bad]
     latencies = sorted(record.end - record.start for record in records if record.outcome == OK)
+    tools = [outcome for record in records for outcome in record.tools.split()]
     return {
         "requests": len(records),
         "failedByRollout": sum(failed_by_rollout(record) for record in records),
@@ -97,6 +103,10 @@ def make_report(records: Sequence[Record], story: Story, must_fail: MustFail) ->
         "badAnswers": len(bad),
         "secondsToZero": round(max(0.0, *since_verdict), 3) if bad else 0.0,
         "lastBadAnswerSeconds": round(max(0.0, *answered_since), 3) if bad else 0.0,
+        "toolCalls": len(tools),
+        "toolFailures": sum(outcome in TOOL_FAILURES for outcome in tools),
+        "toolRefusals": sum(outcome in TOOL_REFUSALS for outcome in tools),
+        **_money(records),
         "releases": [
             {"revision": release.revision, "outcome": release.outcome, "seconds": round(release.seconds, 1)}
             for release in story.releases
@@ -120,7 +130,29 @@ def bars(report: Mapping[str, Any], limits: Limits) -> tuple[Bar, ...]:
         Bar(through, report[through], limits.conversations_through_change, at_least=True),
         Bar("badAnswers", report["badAnswers"], 1, at_least=True),
         Bar("secondsToZero", report["secondsToZero"], limits.seconds_to_zero, at_least=False),
+        Bar("toolCalls", report["toolCalls"], limits.tool_calls, at_least=True),
+        Bar("spentUSD", report["spentUSD"], limits.spent_usd, at_least=True),
+        Bar("uncountedUSD", report["uncountedUSD"], 0, at_least=False),
     )
+
+
+def _money(records: Sequence[Record]) -> dict[str, float]:
+    """What the ledger said last, and how far it was below the answers that had been paid for by then."""
+    last = max((record for record in records if record.spent_usd), key=lambda record: record.end, default=None)
+    costs = [record for record in records if record.cost_usd]
+    uncounted = Decimal(0)
+    if last is not None:
+        paid = [record for record in costs if record.day == last.day and record.end <= last.start]
+        uncounted = max(uncounted, _sum(paid) - Decimal(last.spent_usd))
+    return {
+        "spentUSD": 0.0 if last is None else float(last.spent_usd),
+        "costOfAnswersUSD": float(_sum(costs)),
+        "uncountedUSD": float(uncounted),
+    }
+
+
+def _sum(records: Iterable[Record]) -> Decimal:
+    return sum((Decimal(record.cost_usd) for record in records), Decimal(0))
 
 
 def by_conversation(records: Iterable[Record]) -> dict[int, list[Record]]:
@@ -223,4 +255,9 @@ _SHOWN = (
     "badAnswers",
     "secondsToZero",
     "lastBadAnswerSeconds",
+    "toolCalls",
+    "toolFailures",
+    "toolRefusals",
+    "spentUSD",
+    "uncountedUSD",
 )

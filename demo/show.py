@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from demo.manifests import (
     AGENT,
     BAD_PERCENT,
     NAMESPACE,
+    SIMULATED_PRICE,
     SIMULATED_URL,
     TRAFFIC,
     TRAFFIC_PORT,
@@ -27,11 +29,13 @@ from demo.manifests import (
     make_model_server,
     make_namespace,
     make_secret,
+    make_tool_server,
     make_traffic,
     versions,
 )
 from demo.model_server.faults import fails
 from demo.narrator import Narrator, promoted, taken_back, unix_time
+from demo.prices import price_of
 from demo.relay import relaying
 from demo.report import Limits, Release, Story, bars, make_report, table
 from demo.settings import ClusterChoice, Provider
@@ -63,6 +67,7 @@ class Show:
         self._provider = provider
         self._first, self._good, self._bad = versions(provider)
         self._base_url = SIMULATED_URL
+        self._price = SIMULATED_PRICE if provider is None else price_of(provider)
         self._models: dict[str, tuple[str, ...]] = {}
         self._releases: list[Release] = []
 
@@ -106,10 +111,12 @@ class Show:
         environment.renew_namespace(make_namespace())
         if self._provider is not None:
             self._console.say(f"OPENAI_API_KEY is set: the agent calls {self._provider.base_url}")
+            if self._price is None:
+                self._console.say(f"no price of {self._provider.stable_model} is known there: budgets count tokens")
             environment.apply(make_secret(self._provider))
         else:
             environment.apply(*make_model_server(image))
-        environment.apply(*make_traffic(image))
+        environment.apply(*make_tool_server(image), *make_traffic(image))
 
     def _describe(self, narrator: Narrator, clients: Clients) -> str:
         counted = f"; {len(clients.records)} requests, {clients.failures} failed" if clients.records else ""
@@ -119,7 +126,7 @@ class Show:
         """Apply a version and return the generation it makes."""
         names = " then ".join(version.models)
         self._console.say(f"RELEASE   {version.name}: kubectl apply AgentDeployment {AGENT}, model {names}")
-        manifest = make_agent(version, self._provider, self._base_url)
+        manifest = make_agent(version, self._provider, self._base_url, self._price)
         return int(environment.api.apply(object_path(manifest), manifest)["metadata"]["generation"])
 
     def _first_release(self, environment: Environment, narrator: Narrator) -> None:
@@ -144,7 +151,7 @@ class Show:
         load = (
             Load()
             if self._provider is None
-            else Load(clients=8, conversations=3, think_min=2, think_max=4, slow_factor=1.5)
+            else Load(clients=8, conversations=3, think_min=2, think_max=4, slow_factor=1.5, spelled_out=False)
         )
         self._console.say(f"TRAFFIC   {load.clients} clients with {load.conversations} conversations each")
         clients.start(load)
@@ -204,7 +211,11 @@ class Show:
     @property
     def _limits(self) -> Limits:
         # A real provider costs money and limits its callers: the same promises on less traffic.
-        return Limits() if self._provider is None else Limits(requests=500, conversations_through_change=30)
+        # Whether it uses a tool is up to the model.
+        if self._provider is None:
+            return Limits()
+        lighter = Limits(requests=500, conversations_through_change=30, tool_calls=0)
+        return lighter if self._price is not None else replace(lighter, spent_usd=0.0)
 
     def _must_fail(self, revision: str, request_id: str) -> bool:
         if self._provider is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from demo.traffic.records import Fault, Journal, Record
-from demo.traffic.script import Load, Script, write_script
+from demo.traffic.script import Load, Script, write_question, write_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,7 +95,7 @@ class Traffic:
 
     async def _ask(self, session: aiohttp.ClientSession, sent: _Sent, *, by_header: bool) -> Record:
         headers = {REQUEST_ID_HEADER: sent.request_id}
-        body: dict[str, Any] = {"query": f"question {sent.turn} of conversation {sent.conversation}"}
+        body: dict[str, Any] = {"query": write_question(self._load, self._chance, sent.turn, sent.conversation)}
         if sent.sent_id and by_header:
             headers[CONVERSATION_HEADER] = sent.sent_id
         elif sent.sent_id:
@@ -167,4 +167,12 @@ def _read(record: Record, content: bytes) -> Record:
         return replace(record, fault=Fault.TRUNCATED)
     if not isinstance(body, dict):
         return replace(record, fault=Fault.TRUNCATED)
-    return replace(record, body_revision=str(body.get("revision", "")))
+    budget = body.get("budget") or {}
+    return replace(
+        record,
+        body_revision=str(body.get("revision", "")),
+        tools=" ".join(call["outcome"] for call in body.get("tool_calls") or ()),
+        cost_usd=body.get("cost_usd") or "",
+        day=budget.get("day", ""),
+        spent_usd=budget.get("spent_today_usd", ""),
+    )

@@ -36,6 +36,12 @@ class Record:
     sent_id: str
     received_id: str
     detail: str = ""
+    tools: str = ""
+    """Outcomes of the tools that the run called, with a space between."""
+    cost_usd: str = ""
+    day: str = ""
+    """Day of the budget that `spent_usd` is of: what all runs had cost on it, this one included."""
+    spent_usd: str = ""
 
     def row(self) -> list[Any]:
         """Values in the order of the fields, for JSON."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 _TURNS = (5, 8)
 _SLOW_SHARE = 0.1
 _FRESH_SHARE = 0.15
+_LOOKUP_SHARE = 0.2
+_REFUND_SHARE = 0.05
+_MAX_ORDER = 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class Load:
     think_max: float = 3.4
     slow_factor: float = 2.0
     seed: int = 1
+    spelled_out: bool = True
+    """Whether a question that needs a tool also names it, in the words of the simulated model."""
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Load:
@@ -57,3 +63,18 @@ def write_script(load: Load, chance: random.Random) -> Script:
     slow = load.slow_factor if chance.random() < _SLOW_SHARE else 1.0
     pauses = tuple(slow * chance.uniform(load.think_min, load.think_max) for _ in range(chance.randint(*_TURNS) - 1))
     return Script(pauses, by_header=chance.random() < 0.5, fresh_connection=chance.random() < _FRESH_SHARE)  # noqa: PLR2004
+
+
+def write_question(load: Load, chance: random.Random, turn: int, conversation: int) -> str:
+    """Draw a question: of some the answer is known to a tool, of a few to one that the policy denies."""
+    draw, order = chance.random(), str(chance.randint(1, _MAX_ORDER))
+    if draw < _REFUND_SHARE:
+        text = f"I do not like order {order}: give me my money back."
+        return _spelled(load, text, "refundOrder", {"order_id": order, "reason": "I do not like it"})
+    if draw < _REFUND_SHARE + _LOOKUP_SHARE:
+        return _spelled(load, f"What is the state of order {order}?", "getOrder", {"order_id": order})
+    return f"question {turn} of conversation {conversation}"
+
+
+def _spelled(load: Load, text: str, tool: str, arguments: dict[str, str]) -> str:
+    return f"{text} [[call {tool} {json.dumps(arguments)}]]" if load.spelled_out else text

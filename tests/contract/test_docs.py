@@ -7,7 +7,9 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -19,14 +21,21 @@ from agent_gateway.metrics import Metrics
 from agent_gateway.render_listener import render_listener
 from agent_operator.core.facts import FailureReason
 from agent_operator.telemetry import Telemetry
+from agent_runtime.core.events import Event
+from agent_runtime.core.task_state import TaskState
 from agent_runtime.errors import ProblemType
+from agent_runtime.routes.wire import RunAnswer, RunRequest
 from agent_runtime.telemetry.metrics import RuntimeMetrics
+from agent_runtime.tools.toolbox import ToolOutcome
 from agentctl.arguments import global_options_first
 from agentctl.commands import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/*.md")])
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+HTTP_API = (ROOT / "docs/http-api.md").read_text(encoding="utf-8")
+TOOLS = (ROOT / "docs/tools.md").read_text(encoding="utf-8")
+RUNTIME = (ROOT / "docs/runtime.md").read_text(encoding="utf-8")
 CODE = re.compile(r"`([^`]+)`")
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(r"(?:agentctl|kubectl agent) (.+)")
@@ -51,8 +60,13 @@ def _typed_lines() -> list[tuple[str, str]]:
     return found
 
 
-def _section(heading: str) -> str:
-    return OPERATIONS.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+def _section(heading: str, page: str = OPERATIONS) -> str:
+    return page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def _table(head: str, text: str) -> list[list[str]]:
+    """Rows of the table whose head begins with a cell."""
+    return list(_rows(text.partition(f"| {head} |")[2].partition("\n\n")[0]))
 
 
 def _rows(text: str) -> Iterator[list[str]]:
@@ -159,13 +173,42 @@ def _gateway_problems() -> set[str]:
 
 
 def test_the_problems_of_the_docs_are_those_of_the_code():
-    section = (
-        (ROOT / "docs/http-api.md").read_text(encoding="utf-8").partition("\n## Problems\n")[2].partition("\n## ")[0]
-    )
+    section = _section("Problems", HTTP_API)
     documented = {cells[0].strip("`"): cells[2] for cells in _rows(section) if not cells[0].endswith(":`")}
     runtime, gateway = {str(item) for item in ProblemType}, _gateway_problems()
     assert {slug for slug, source in documented.items() if "runtime" in source} == runtime
     assert {slug for slug, source in documented.items() if "gateway" in source} == gateway
+
+
+@pytest.mark.parametrize(("head", "model"), [("field", RunRequest), ("field of the answer", RunAnswer)])
+def test_the_fields_of_a_run_in_the_docs_are_those_of_the_code(head, model):
+    rows = _table(head, _section("POST /agent/run", HTTP_API))
+    documented = [name for cells in rows for name in CODE.findall(cells[0])]
+    assert sorted(documented) == sorted(model.model_fields)
+
+
+def test_the_events_of_the_docs_are_those_of_the_code():
+    rows = _table("event", _section("Streams", HTTP_API))
+    documented = {cells[0].strip("`"): {*CODE.findall(cells[1].partition(":")[0])} for cells in rows}
+    members = [{field.name: field.default for field in fields(kind)} for kind in get_args(Event)]
+    assert documented == {str(kind["type"]): set(kind) - {"type"} for kind in members}
+
+
+def test_the_states_of_a_task_in_the_docs_are_those_of_the_code():
+    line = next(line for line in _section("Tasks", HTTP_API).splitlines() if line.startswith("`status` is"))
+    assert CODE.findall(line.partition(". ")[0])[1:] == [str(state) for state in TaskState]
+
+
+def test_the_outcomes_of_tools_in_the_docs_are_those_of_the_code():
+    rows = _table("`outcome`", _section("What becomes of a call", TOOLS))
+    documented = {cells[0].strip("`"): cells[2].rstrip(" |") == "yes" for cells in rows}
+    assert documented == {str(outcome): outcome.failure for outcome in ToolOutcome}
+
+
+def test_the_tests_that_the_docs_name_exist():
+    named = [path for path in CODE.findall(RUNTIME) if path.startswith("tests/")]
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def _paths(values: dict[str, object], prefix: str = "") -> Iterator[str]:

@@ -8,7 +8,7 @@ from demo.environment import _flat, _image_values, _merge
 from demo.errors import DemoError
 from demo.exclusive import exclusive
 
-IMAGES = {"operator": "r/operator:1", "gateway": "r/gateway:1", "runtime": "r/runtime:1", "modelserver": "r/models:1"}
+IMAGES = {name: f"r/{name}:1" for name in ("operator", "gateway", "runtime", "store", "modelserver")}
 
 
 def test_chart_gets_the_images_and_what_was_asked_for():
@@ -18,6 +18,7 @@ def test_chart_gets_the_images_and_what_was_asked_for():
         "operator.replicas": 2,
         "gateway.image": "r/gateway:1",
         "runtime.image": "r/runtime:1",
+        "store.image": "r/store:1",
         "watchNamespaces": ["a"],
     }
 

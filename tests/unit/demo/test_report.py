@@ -196,6 +196,8 @@ def test_report_of_nothing_misses_its_bars():
         "requests",
         "conversationsThroughWeightChange",
         "badAnswers",
+        "toolCalls",
+        "spentUSD",
     }
 
 
@@ -209,13 +211,47 @@ def test_report_of_nothing_misses_its_bars():
         ("conversationsThroughWeightChange", 300, 299),
         ("badAnswers", 1, 0),
         ("secondsToZero", 1.0, 1.001),
+        ("toolCalls", 300, 299),
+        ("spentUSD", 0.5, 0.0),
+        ("uncountedUSD", 0.0, 0.000001),
     ],
 )
 def test_each_bar_is_missed_just_beyond_its_limit(figure, good, wrong):
     fair = {**make_report([], STORY, lambda *_: False), "requests": 6000, "badAnswers": 9}
-    fair["conversationsThroughWeightChange"] = 400
+    fair |= {"conversationsThroughWeightChange": 400, "toolCalls": 400, "spentUSD": 0.5}
     assert all(bar.met for bar in bars({**fair, figure: good}, Limits()))
     assert [bar.name for bar in bars({**fair, figure: wrong}, Limits()) if not bar.met] == [figure]
+
+
+def test_report_counts_tool_calls_by_what_became_of_them():
+    outcomes = ("ok ok", "failed", "timeout unavailable", "denied", "unknown_tool ok", "")
+    report = make_report([record(tools=tools) for tools in outcomes], STORY, lambda *_: False)
+    assert [report[name] for name in ("toolCalls", "toolFailures", "toolRefusals")] == [8, 3, 2]
+
+
+def paid(end, cost, spent="", day="2026-11-25"):
+    return record(start=end - 1, end=end, cost_usd=cost, spent_usd=spent, day=day)
+
+
+@pytest.mark.parametrize(
+    ("spent", "uncounted"),
+    [
+        ("0.000045", 0.0),
+        ("0.00003", 0.0),
+        ("0.000029", 0.000001),
+    ],
+)
+def test_ledger_must_hold_what_was_answered_before_it_was_read(spent, uncounted):
+    records = [paid(10, "0.00001", "0.00001"), paid(20, "0.00002", "0.00003"), paid(30, "0.000015", spent)]
+    report = make_report([*records[::-1], record()], STORY, lambda *_: False)
+    assert report["spentUSD"] == float(spent)
+    assert report["costOfAnswersUSD"] == 0.000045
+    assert report["uncountedUSD"] == uncounted
+
+
+def test_answers_of_yesterday_are_not_missed_in_todays_ledger():
+    records = [paid(10, "1", "1", "2026-11-24"), paid(20, "0.5", "0.5")]
+    assert make_report(records, STORY, lambda *_: False)["uncountedUSD"] == 0.0
 
 
 def test_missed_bar_names_itself_its_figure_and_its_limit():

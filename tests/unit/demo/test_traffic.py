@@ -9,10 +9,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from demo.model_server.asked import read_asked
 from demo.traffic.client import Traffic
 from demo.traffic.control import Control
 from demo.traffic.records import Fault, Journal, Record, record_of
-from demo.traffic.script import Load, write_script
+from demo.traffic.script import Load, write_question, write_script
 
 REVISION = "support-aaaaaaaaaa"
 LOAD = Load(clients=2, conversations=2, think_min=0.0, think_max=0.005)
@@ -149,6 +150,47 @@ def test_conversations_have_five_to_eight_turns_and_end_well_within_the_drain():
     assert {script.turns for script in scripts} == {5, 6, 7, 8}
     assert max(sum(script.pauses) for script in scripts) < 55
     assert {script.by_header for script in scripts} == {script.fresh_connection for script in scripts} == {True, False}
+
+
+async def test_cost_tools_and_the_days_spend_are_noted_from_the_answer():
+    async def cost(_request):
+        tools = [{"name": "shop.getOrder", "outcome": outcome, "milliseconds": 1} for outcome in ("ok", "denied")]
+        budget = {"day": "2026-11-25", "spent_today_usd": "0.5", "remaining_today_usd": None}
+        return web.json_response({"revision": REVISION, "tool_calls": tools, "cost_usd": "0.01", "budget": budget})
+
+    async with TestServer(Agent(cost).app) as server:
+        records = await run_until(str(server.make_url("")), lambda journal: journal.count >= 5)
+    assert {(r.tools, r.cost_usd, r.day, r.spent_usd) for r in records} == {("ok denied", "0.01", "2026-11-25", "0.5")}
+
+
+async def test_answer_without_price_or_budget_has_neither():
+    async def free(_request):
+        return web.json_response({"revision": REVISION, "tool_calls": [], "cost_usd": None, "budget": None})
+
+    async with TestServer(Agent(free).app) as server:
+        records = await run_until(str(server.make_url("")), lambda journal: journal.count >= 5)
+    assert {(r.tools, r.cost_usd, r.day, r.spent_usd) for r in records} == {("", "", "", "")}
+
+
+def questions(load):
+    chance = random.Random(5)
+    return [write_question(load, chance, 1, 1) for _ in range(2000)]
+
+
+def requested(question):
+    tools = [{"function": {"name": f"shop__{name}"}} for name in ("getOrder", "refundOrder")]
+    body = {"model": "good-v1", "messages": [{"role": "user", "content": question}], "tools": tools}
+    return [call.name for call in read_asked(body).tool_requests]
+
+
+def test_a_share_of_the_questions_makes_the_simulated_model_call_a_tool():
+    called = [name for question in questions(Load()) for name in requested(question)]
+    assert 300 < called.count("shop__getOrder") < 500
+    assert 50 < called.count("shop__refundOrder") < 150
+
+
+def test_a_real_model_is_told_of_no_tool_by_name():
+    assert not any("[[" in question or "getOrder" in question for question in questions(Load(spelled_out=False)))
 
 
 def test_journal_pages_on_from_a_cursor():
