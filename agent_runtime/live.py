@@ -18,14 +18,17 @@ _log = structlog.get_logger("agent_runtime")
 
 
 class Live:
-    """The live document, at most CHECK_SECONDS behind its file; one that cannot be read leaves the last in force."""
+    """The live document, at most CHECK_SECONDS behind its file; one that cannot be read leaves the last in force.
 
-    def __init__(self, path: Path) -> None:
+    With `required` there must have been one: a document that is not there yet says nothing of who is let in.
+    """
+
+    def __init__(self, path: Path, *, required: bool = False) -> None:
         self._path = path
         self._signature: tuple[int, int, int] | None = None
         self._looked = float("-inf")
         self._document = LiveDocument()
-        self._unread = False
+        self._unread = required
 
     def current(self) -> LiveDocument:
         """The document in force; its defaults while there is no file."""
@@ -36,7 +39,7 @@ class Live:
         return self._document
 
     def usable(self) -> bool:
-        """Whether `current` may be trusted; not while there is a file and none could be read so far."""
+        """Whether `current` may be trusted; not while there is or must be a file, and none could be read so far."""
         self.current()
         return not self._unread
 

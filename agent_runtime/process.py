@@ -119,6 +119,8 @@ class ProcessContext:
             f"Secret key for model {self.document.endpoints[position].model} (position {position}) {wrong}"
             for position, wrong in self.credentials.missing().items()
         ]
+        if not self.live.usable():
+            reasons.append("The live document was not read yet: who is let in, and the budgets, are not known")
         if self.shared is not None:
             store = self.shared.store.report()
             if not store.was_reached:
@@ -268,7 +270,8 @@ class _Builder:
     def __init__(self, settings: Settings, document: RuntimeDocument, store: Store | None) -> None:
         self.settings = settings
         self.document = document
-        self.live = Live(settings.live)
+        # Whoever names the document has one.
+        self.live = Live(settings.live, required="live" in settings.model_fields_set)
         self.clock = SteadyClock()
         overdue_after = document.timeout_seconds + OVERDUE_MARGIN_SECONDS
         self.ledger = Ledger(settings.pod_name, document.revision, self.clock.now(), overdue_after)

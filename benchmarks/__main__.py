@@ -6,8 +6,19 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from benchmarks import create_latency, fleet, gateway_overhead, machine, route_latency
+from benchmarks import (
+    agent_run,
+    create_latency,
+    fleet,
+    gateway_overhead,
+    ledger,
+    machine,
+    memory,
+    route_latency,
+    streams,
+)
 from benchmarks.outcome import Outcome, outcome_path, read_outcomes, write_outcome
 from benchmarks.results import render_results
 from demo.console import ROOT, Console
@@ -17,7 +28,8 @@ from demo.settings import read_cluster_choice
 from devcluster.errors import DevclusterError
 
 FOLDER = ROOT / "build" / "bench"
-MODULES = (gateway_overhead, route_latency, create_latency, fleet)
+MODULES = (agent_run, ledger, streams, memory, gateway_overhead, route_latency, create_latency, fleet)
+PLOTS = {agent_run.NAME: agent_run.plot}
 ABOUT = {module.NAME: module.ABOUT for module in MODULES}
 
 
@@ -33,6 +45,10 @@ class Bench:
     def measurements(self) -> dict[str, Callable[[], Outcome]]:
         """What can be measured, by name."""
         return {
+            agent_run.NAME: agent_run.measure,
+            ledger.NAME: ledger.measure,
+            streams.NAME: streams.measure,
+            memory.NAME: memory.measure,
             gateway_overhead.NAME: gateway_overhead.measure,
             route_latency.NAME: lambda: route_latency.measure(self._lab()),
             create_latency.NAME: lambda: create_latency.measure(self._lab()),
@@ -70,8 +86,17 @@ class Bench:
         if missing:
             self._console.say(f"benchmarks/results.md stays as it is: no outcome of {', '.join(sorted(missing))}")
             return
-        machine.RESULTS.write_text(render_results(documents, ABOUT), encoding="utf-8")
+        for document in documents:
+            if draw := PLOTS.get(document["name"]):
+                plot_path(document["name"]).write_text(draw(document["figures"]), encoding="utf-8")
+        pictures = {name: plot_path(name).name for name in PLOTS}
+        machine.RESULTS.write_text(render_results(documents, ABOUT, pictures), encoding="utf-8")
         self._console.say("benchmarks/results.md written")
+
+
+def plot_path(name: str) -> Path:
+    """Where the picture of a benchmark is written, beside the page."""
+    return machine.RESULTS.with_name(f"{name}.svg")
 
 
 def main(words: Sequence[str]) -> int:

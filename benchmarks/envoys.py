@@ -42,9 +42,9 @@ _POLL_SECONDS = 0.05
 _TAIL = 2000
 
 
-def gateway_files(folder: Path, port: int, admin_port: int, upstream_port: int) -> dict[str, Resource]:
+def gateway_files(folder: Path, port: int, admin_port: int, door_port: int, upstream_port: int) -> dict[str, Resource]:
     """Files of a gateway with one agent in the middle of a canary, both revisions at the same upstream."""
-    layout = Layout(folder, ADDRESS, admin_port)
+    layout = Layout(folder, ADDRESS, admin_port, door_port)
     revisions = [_revision(STABLE, 100 - _CANARY_WEIGHT, "Stable"), _revision(CANARY, _CANARY_WEIGHT, "Canary")]
     spec = {"serial": 1, "port": port, "epoch": EPOCH, "revisions": revisions}
     route = parse_route({"metadata": {"name": AGENT, "uid": "u"}, "spec": spec})

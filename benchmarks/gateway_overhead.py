@@ -86,10 +86,10 @@ def _ms(seconds: float) -> float:
 @contextlib.contextmanager
 def _sides() -> Iterator[Ports]:
     with tempfile.TemporaryDirectory(prefix="greylag-bench-") as name, _upstream() as upstream:
-        bare, gateway, admin = free_ports(3)
+        bare, gateway, admin, door = free_ports(4)
         folder = Path(name)
         request = REQUESTS["New"]
-        files = gateway_files(folder / "gateway", gateway, admin, upstream)
+        files = gateway_files(folder / "gateway", gateway, admin, door, upstream)
         with (
             running_envoy(folder / "bare", bare_files(bare, upstream), bare, request),
             running_envoy(folder / "gateway", files, gateway, request),

@@ -12,6 +12,7 @@ from demo.console import ROOT
 from demo.errors import DemoError
 
 RESULTS = ROOT / "benchmarks" / "results.md"
+_WRITTEN = (":!benchmarks/results.md", ":!benchmarks/*.svg")
 _GIT_SECONDS = 30
 _KB_PER_GB = 1 << 20
 
@@ -23,7 +24,7 @@ def present_run() -> Run:
         DemoError: the checkout has no commit.
     """
     commit = _git("rev-parse", "--short=12", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS.relative_to(ROOT)}")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *_WRITTEN)
     return Run(
         commit=f"{commit} and changes" if changes else commit,
         machine=f"{os.cpu_count()} cores, {_memory_gb():.0f} GB",

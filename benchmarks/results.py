@@ -16,11 +16,19 @@ _BARS = "| benchmark | bar | value | limit | met | commit | machine | date |\n|-
 _FIGURES = "| figure | value |\n|---|---|"
 
 
-def render_results(documents: Iterable[Mapping[str, Any]], about: Mapping[str, str]) -> str:
-    """Markdown of all bars and of each benchmark's figures; `about` says what each one measures."""
+def render_results(
+    documents: Iterable[Mapping[str, Any]], about: Mapping[str, str], pictures: Mapping[str, str] | None = None
+) -> str:
+    """Markdown of all bars and of each benchmark's figures.
+
+    `about` says what each one measures, `pictures` names the file of its picture, beside the page.
+    """
     ordered = list(documents)
     rows = [row for document in ordered for row in _bar_rows(document)]
-    sections = [_section(document, about.get(document["name"], "")) for document in ordered]
+    shown = pictures or {}
+    sections = [
+        _section(document, about.get(document["name"], ""), shown.get(document["name"], "")) for document in ordered
+    ]
     return "\n".join([_HEAD, _BARS, *rows, "", *sections])
 
 
@@ -35,9 +43,11 @@ def _bar_rows(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {document['name']} | {name} | {_number(bar['value'])} | {_number(bar['limit'])} | {met} | {where} |"
 
 
-def _section(document: Mapping[str, Any], about: str) -> str:
-    rows = [f"| {name} | {_number(value)} |" for name, value in document["figures"].items()]
-    return "\n".join([f"## {document['name']}", "", about, "", _FIGURES, *rows, ""])
+def _section(document: Mapping[str, Any], about: str, picture: str) -> str:
+    name = document["name"]
+    rows = [f"| {figure} | {_number(value)} |" for figure, value in document["figures"].items()]
+    shown = [f"![{name}]({picture})", ""] if picture else []
+    return "\n".join([f"## {name}", "", about, "", *shown, _FIGURES, *rows, ""])
 
 
 def _number(value: float) -> str:

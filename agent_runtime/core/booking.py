@@ -175,7 +175,7 @@ class Ledger:
         identity = conversation_hash(str(run.turn.conversation))
         if identity in self._failed:
             return
-        tally = self._tally(run.slot, run.turn.conversation.epoch)
+        tally = self._tally(run.slot, run.turn)
         if outcome is Outcome.ERROR:
             self._remember_failure(identity)
         if tally is None:
@@ -188,10 +188,11 @@ class Ledger:
             if len(tally.failed) < MAX_FAILED_CONVERSATIONS:
                 tally.failed.append(identity)
 
-    def _tally(self, start: int, epoch: int) -> _Tally | None:
-        # Callers can forge epochs: a slot holds a bounded number of them, and runs of further ones are not counted.
-        tallies = self._slots.setdefault(start, {})
-        if epoch not in tallies and len(tallies) >= MAX_EPOCHS_PER_SLOT:
+    def _tally(self, start: int, turn: Turn) -> _Tally | None:
+        # Callers can forge epochs in the ids that they send: a slot holds a bounded number of them, and runs of further
+        # ones are not counted. The epoch of a conversation that begins is the gateway's, and has its place beside them.
+        tallies, epoch = self._slots.setdefault(start, {}), turn.conversation.epoch
+        if epoch not in tallies and len(tallies) >= MAX_EPOCHS_PER_SLOT * (1 + turn.first):
             return None
         return tallies.setdefault(epoch, _Tally())
 

@@ -14,6 +14,7 @@ from agent_runtime.core.secret_checks import (
     random_key,
     spaced_password,
     url_password,
+    user_password,
 )
 
 _ALNUM = "[A-Za-z0-9]"
@@ -35,27 +36,56 @@ def _issued(prefixes: str, alphabet: str, least: int, *, random: bool = False) -
 _ISSUED_KEYS = (
     _issued("sk-ant- sk-proj- sk-svcacct- sk-admin- sk-or-v1- sk-lf- pk-lf-", _URL_SAFE, 16),
     _issued("sk- xai- gsk_ pplx- r8_ nvapi- fw_ tvly- pypi-", _URL_SAFE, 16, random=True),
-    _issued("sk_live_ sk_test_ rk_live_ rk_test_ whsec_", _ALNUM, 16),
+    _issued("sk_live_ sk_test_ sk_prod_ rk_live_ rk_test_ rk_prod_ whsec_", _ALNUM, 16),
     _issued("AIza", _URL_SAFE, 30),
     _issued("ya29. GOCSPX- AQ.Ab", _URL_SAFE, 20),
     _issued("ghp_ gho_ ghu_ ghs_ ghr_", _ALNUM, 30),
     _issued("github_pat_", "[A-Za-z0-9_]", 22),
     _issued("glpat- gldt- glrt- glptt- glcbt- glft- glimt- glagent- glsoat- gloas-", _URL_SAFE, 16),
-    _issued("xoxb- xoxp- xoxa- xoxr- xoxs- xoxe- xoxc- xoxd- xoxe. xapp-", "[A-Za-z0-9.%-]", 10),
-    _issued("hooks.slack.com/services/ discord.com/api/webhooks/", "[A-Za-z0-9_/-]", 20),
-    _issued("hf_ npm_", _ALNUM, 30),
+    _issued("xoxb- xoxp- xoxa- xoxr- xoxs- xoxo- xoxe- xoxc- xoxd- xoxe. xapp-", "[A-Za-z0-9.%-]", 10),
+    _issued(
+        "hooks.slack.com/services/ hooks.slack.com/workflows/ hooks.slack.com/triggers/ discord.com/api/webhooks/",
+        "[A-Za-z0-9_/-]",
+        20,
+    ),
+    _issued("hf_ npm_ api_org_", _ALNUM, 30),
     _issued("pypi-AgE", _URL_SAFE, 16),
     _issued("dop_v1_ doo_v1_ dor_v1_ shpat_ shpss_ shpca_ shppa_ dapi", "[a-f0-9]", 32),
     _issued("SK key-", "[a-f0-9]", 32),
+    _issued("v1.0- s-s4t2ud- s-s4t2af- rootly_ sntryu_", "[a-f0-9-]", 40),
+    _issued("LTAI 4b1d csk- waka_ bkua_ cog_ unkey_ ucat_ rdme_ ramp_sec_ xnd_production_", _ALNUM, 20, random=True),
+    _issued("EAAM EAAC EAAG AKCp", _ALNUM, 60, random=True),
+    _issued("ops_eyJ ABSK apk_ fm1r_ fm1a_ fm2_ BBDC- AstraCS: bedrock-api-key-", f"{_BASE64[:-1]}=_-]", 24),
     _issued(
         "dckr_pat_ dckr_oat_ lin_api_ rubygems_ figd_ glsa_ glc_ sntrys_ sntryu_ tskey- hvs. hvb. pul-", _URL_SAFE, 20
     ),
+    _issued(
+        "vcp_ vci_ vca_ vcr_ vck_ sb_secret_ sbp_ CCIPAT_ CCIPRJ_ CCDB1_ HRKU- lsv2_pt_ lsv2_sk_ pscale_tkn_"
+        " pscale_pw_ pscale_oauth_ tgp_v1_ wandb_v1_ apify_api_ xkeysib- SWMTKN-1- SWMKEY-1- AIK_SECRET_ AIK_CI_"
+        " sk_car_ samsara_api_ shippo_live_ shippo_test_ duffel_live_ duffel_test_ dvc_server_ bkaa_ zpka_ sq0atp-"
+        " sq0csp- FLWSECK- FLWSECK_TEST- csa_ sm_aat_ sm_pat_ sm_sat_ vtwn_ pnu_ tss_ rpa_ rnd_ squ_ sqp_ sqa_ cfut_"
+        " cfat_ ico- p8e-",
+        _URL_SAFE,
+        16,
+        random=True,
+    ),
+    _issued("dp.pt. dp.st. dp.ct. dt0c01.", "[A-Za-z0-9._-]", 30, random=True),
     _issued("ATATT3 ATCTT3 NRAK- PMAK- AGE-SECRET-KEY-1 sgp_ secret_ ntn_", _URL_SAFE, 24, random=True),
     Detector(
         Redaction.API_KEYS,
         (words("AKIA", "ASIA", "ABIA", "ACCA"), some("[A-Z0-9]", 16, 16)),
         # The secret half that stands right behind goes with the id.
         tail=Tail("[A-Z0-9]", (some(r"[^A-Za-z0-9]", 1, 8), some("[A-Za-z0-9/+]", 40, 40))),
+    ),
+    Detector(
+        Redaction.API_KEYS,
+        (words("A3-"), some("[A-Z0-9]", 6, 6), words("-"), some("[A-Z0-9-]", 16, 16)),
+        tail=Tail("[A-Z0-9-]"),
+    ),
+    Detector(
+        Redaction.TOKENS,
+        (words("00D"), some(_ALNUM, 12, 12), words("!"), some("[A-Za-z0-9._-]", 20, 20)),
+        tail=Tail("[A-Za-z0-9._-]"),
     ),
     Detector(
         Redaction.API_KEYS,
@@ -75,7 +105,16 @@ _ISSUED_KEYS = (
     ),
 )
 
-_NAME_END = (some(r"""[\\"'\])*`]""", 0, 5), some(_SPACE, 0, 4), some("[:=\uff1a]", 1, 1))
+_AND_VALUE = Piece(r"""(?:[\s"',]{1,24}value["' ]{0,2})?""", r"""[\s"',value]*(?:{rest})?""", 31)
+"""A pair of name and value in XML, JSON or YAML: both are members."""
+
+_NAME_END = (
+    some(r"""[\\"'\])*`]""", 0, 5),
+    _AND_VALUE,
+    some(_SPACE, 0, 4),
+    some("[?:]", 0, 3),
+    some("[:=\uff1a]", 1, 1),
+)
 _ASSIGNED = (*_NAME_END, some("[=>]", 0, 1))
 _GAP = some("[ \t*]", 0, 6)
 _OPENED = some(r"""[\\"'`*]""", 0, 5)
@@ -98,6 +137,8 @@ _NAMED_KEYS = _named(
     "|access_key_id|secret_key|secret-key|secretkey|secret key|aws_secret|aws secret|account_key|accountkey"
     "|sharedaccesskey|subscription-key|subscription_key|subscriptionkey|client_secret|client-secret|clientsecret"
     "|client secret|private_key|privatekey|signing_key|signingkey|encryption_key|webhook_secret|app_secret|appsecret"
+    "|application_key|app_key|appkey|service_key|license_key|licence_key|platform_key|project_key|server_key|master_key"
+    "|admin_key|auth_key|authkey|deploy_key|sdk_key|service_role_key|credential|credentials|user_auth"
     "|secret|sharedaccesssignature|&sig|?sig",
 )
 _NAMED_TOKENS = _named(Redaction.TOKENS, "token|session_id|sessionid|session-id|jsessionid|phpsessid")
@@ -118,6 +159,18 @@ _TOKENS = (
             some(_SPACE, 1, 4),
         ),
         check=authorization,
+        tail=Tail(_TOKEN),
+    ),
+    Detector(
+        Redaction.TOKENS,
+        (some(_TOKEN, 16, 64),),
+        before=(
+            words("authorization", ignore_case=True),
+            some(r"""[\\"'`*:= \t]""", 1, 10),
+            some(r"(?:[A-Za-z][A-Za-z0-9-]{0,15}[ \t])", 0, 1, loose=("[A-Za-z0-9 \t-]", 17)),
+            some(_SPACE, 0, 3),
+        ),
+        check=random_key,
         tail=Tail(_TOKEN),
     ),
     Detector(
@@ -177,7 +230,7 @@ _PEM = (
     ),
 )
 
-_NAMES_OF_PASSWORDS = ("password", "passwd", "passphrase", "passwort", "kennwort", "pwd", "_pass")
+_NAMES_OF_PASSWORDS = ("password", "passwd", "passphrase", "passwort", "kennwort", "pwd", "psw", "_pass", "_pw", "-pw")
 _PASSWORD = (words(*_NAMES_OF_PASSWORDS, ignore_case=True), some("[0-9]", 0, 2))
 
 
@@ -224,6 +277,20 @@ _PASSWORDS = (
         before=(*_PASSWORD, *_NAME_END, some("[ \t*]", 1, 6)),
         check=spaced_password,
         tail=Tail(_BARE),
+        bounded=False,
+    ),
+    Detector(
+        Redaction.PASSWORDS,
+        (some(r"""[^\s"'`]""", 3, 64),),
+        before=(
+            words("-u ", "--user ", "--user="),
+            some("[ =\"']", 0, 4),
+            some(r"""[^\s:"'`]""", 0, 64),
+            words(":"),
+            some("[\"']", 0, 1),
+        ),
+        check=user_password,
+        tail=Tail(r"""[^\s"'`]"""),
         bounded=False,
     ),
     Detector(
@@ -289,5 +356,8 @@ DETECTORS: tuple[Detector, ...] = (
 """All of them; where two begin at the same place, the first that its check accepts is taken."""
 
 NAME_OF_PASSWORD = rf"(?i)(?:{'|'.join(_NAMES_OF_PASSWORDS)})\d{{0,2}}\z"
-NAME_OF_KEY = r"(?i)(?:(?:api|access|account|secret|private)[ _-]?key|secret|token|authorization)\z"
+NAME_OF_KEY = (
+    r"(?i)(?:(?:api|access|account|secret|private|app|application|service|licen[sc]e|platform|master|admin|auth|deploy"
+    r"|sdk|signing|encryption)[ _-]?key|secret|token|authorization|credentials?)\z"
+)
 """What the name of a member ends with, if its value is one."""

@@ -6,8 +6,8 @@ the steps are counted as a validator takes them that stops nowhere early, and th
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +23,7 @@ _BY_NAME = ("dependentSchemas", "dependencies")
 _UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
 _ELEMENTS = ("items", "additionalItems", "contains", "unevaluatedItems")
 _Visit = tuple[object, object]
+_ESCAPED = re.compile("(?:%[0-9A-Fa-f]{2})+")
 
 
 class _Exhausted(Exception):
@@ -111,13 +112,17 @@ class _Walk:
 
     def _resolved(self, reference: str) -> object:
         node: object = self._root
-        for part in unquote(reference).split("/")[1:]:
+        for part in _ESCAPED.sub(_unescaped, reference).split("/")[1:]:
             name = part.replace("~1", "/").replace("~0", "~")
             if isinstance(node, list) and name.isdecimal() and int(name) < len(node):
                 node = node[int(name)]
             else:
                 node = _members(node).get(name)
         return node
+
+
+def _unescaped(escaped: re.Match[str]) -> str:
+    return bytes.fromhex(escaped[0].replace("%", "")).decode(errors="replace")
 
 
 def _listed(value: object) -> list[Any]:

@@ -39,6 +39,7 @@ _PLAIN = re.compile(r"[^\W\d]+(?:[-'][^\W\d]+)*[.!?:)\]}]*")
 _NAMED_SO = re.compile(r"(?i)pass(?:word|wd|phrase|wort)?|pwd|secret|credential")
 _SENTENCE = re.compile(r"\w+(?:[ ,]+\w+){2,}.*", re.DOTALL)
 _FEW_DIGITS = re.compile(r"\d{1,3}[+.]?")
+_PORT = re.compile(r"\d+(?:[,/:].*)?")
 _FILES = re.compile(r"(?i).*\.(?:png|jpe?g|gif|svg|webp|ico|css|jsx?|tsx?|py|rs|go|java|html|json|ya?ml)")
 _ENDS_OF_LINE = ("", "\n", "\r")
 
@@ -114,6 +115,13 @@ def _is_no_value(text: str) -> bool:
 def url_password(text: str, _before: str, _after: str) -> int | None:
     """The password of a URL, unless it is a placeholder."""
     return None if _SAYS_NOTHING.fullmatch(text) else len(text)
+
+
+def user_password(text: str, _before: str, _after: str) -> int | None:
+    """The password behind a user and a colon: no name of a group, no number and no port."""
+    if _PORT.fullmatch(text) or _PLAIN.fullmatch(text) or _SAYS_NOTHING.fullmatch(text) or text.startswith("//"):
+        return None
+    return len(text)
 
 
 def email(text: str, _before: str, after: str) -> int | None:

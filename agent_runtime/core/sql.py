@@ -16,7 +16,15 @@ from agent_api.v1alpha1.tools import SqlDialect
 from agent_runtime.core.sql_parser import parse
 from agent_runtime.core.sql_tables import TableRules, reads_only_allowed_tables
 from agent_runtime.core.sql_text import code_of, is_plain_statement
-from agent_runtime.core.sql_vocabulary import CHANGES, NAMED_FUNCTIONS, RESERVED, SYNTAX, TYPED_FUNCTIONS
+from agent_runtime.core.sql_vocabulary import (
+    CALLS_WITHOUT_BRACKETS,
+    CHANGES,
+    NAMED_FUNCTIONS,
+    RESERVED,
+    SYNTAX,
+    TYPED_FUNCTIONS,
+    USER_IS_A_CALL,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,10 +83,19 @@ def _is_allowed(tree: exp.Expr, rules: SqlRules) -> bool:
     if rules.read_only and not isinstance(tree.unnest(), (exp.Select, exp.SetOperation)):
         return False
     syntax = SYNTAX if rules.read_only else SYNTAX | CHANGES
+    grammar = _GRAMMARS[rules.dialect]
+    calls = CALLS_WITHOUT_BRACKETS | {"user"} if grammar in USER_IS_A_CALL else CALLS_WITHOUT_BRACKETS
     for count, node in enumerate(tree.walk()):
-        if count >= MAX_NODES or not _is_known(node, syntax):
+        if count >= MAX_NODES or not _is_known(node, syntax) or _is_bare_name_of(node, calls):
             return False
-    return reads_only_allowed_tables(tree, TableRules(_GRAMMARS[rules.dialect], rules.tables))
+    return reads_only_allowed_tables(tree, TableRules(grammar, rules.tables))
+
+
+def _is_bare_name_of(node: exp.Expr, names: frozenset[str]) -> bool:
+    """Whether a column is named without its table and without quotes, by one of these."""
+    if not isinstance(node, exp.Column) or node.table:
+        return False
+    return isinstance(node.this, exp.Identifier) and not node.this.quoted and node.name.lower() in names
 
 
 def _is_known(node: exp.Expr, syntax: frozenset[str]) -> bool:

@@ -134,3 +134,11 @@ RESERVED = _names(
     " where writetext"
 )
 """Words that no database reads as an unquoted name here: a parser that does has misread the statement."""
+
+CALLS_WITHOUT_BRACKETS = _names(
+    "current_catalog current_database current_role current_schema current_user session_user system_user"
+)
+"""Names that some server reads as a call which tells of itself, where a parser sees a column."""
+
+USER_IS_A_CALL = frozenset(("postgres", "tsql"))
+"""Dialects in which `user` is one more; elsewhere it is a column like others."""

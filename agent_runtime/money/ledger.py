@@ -92,6 +92,14 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
+class _Exhausted:
+    """The limit of the day that a call did not fit into last, and until when that is told."""
+
+    limit: int = 0
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What an agent spent on a day, as this process was told last."""
 
@@ -112,7 +120,7 @@ class SpendLedger:
         self._look: Script = store.script(scripts.LOOK)
         self._known = _Known()
         self._lost = False
-        self._exhausted_until = 0.0
+        self._exhausted = _Exhausted()
         self._standing = Standing("", 0)
         self._told_at = float("-inf")
         self._pending: deque[_Settlement] = deque(maxlen=MAX_PENDING)
@@ -126,8 +134,9 @@ class SpendLedger:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the agent's day is used up, as far as this process was told."""
-        return time.time() < self._exhausted_until
+        """Whether the agent's day is used up, as far as this process was told; not once the limit was raised."""
+        limit = self._live().budgets.daily_micro
+        return limit is not None and limit <= self._exhausted.limit and time.time() < self._exhausted.until
 
     @property
     def unsettled(self) -> int:
@@ -192,7 +201,7 @@ class SpendLedger:
                 if day is None:
                     self._note_standing(name, spent)
                     if limit is not None and spent >= limit:
-                        self._exhausted_until = time.time() + EXHAUSTED_SECONDS
+                        self._exhausted = _Exhausted(limit, time.time() + EXHAUSTED_SECONDS)
                 return SpendReport(
                     day=name.decode(),
                     # A correction may outrun the sums of a ledger that came back older than its holds.
@@ -321,7 +330,7 @@ class SpendLedger:
             )
             return BudgetExceeded("request", message)
         if scope == "agent":
-            self._exhausted_until = time.time() + min(reset, EXHAUSTED_SECONDS)
+            self._exhausted = _Exhausted(limit, time.time() + min(reset, EXHAUSTED_SECONDS))
         field = {"request": "perRequest", "user": "perUserDaily", "agent": "daily"}[scope]
         message = (
             f"{dollars(limit)} USD (spec.budgets.{field}.costUSD) do not cover this call:"

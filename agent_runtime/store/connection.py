@@ -62,14 +62,16 @@ class _GuardedRedis(Redis):
         return await self._circuit.call(self._exchange, *args, **options)
 
     async def _exchange(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the base
-        connection = await self._take()
+        connection = None
         try:
             # Not the library's own timeout, which makes a task of every write.
             async with asyncio.timeout(SOCKET_SECONDS):
+                connection = await self._take()
                 await connection.send_command(*args)
                 return await self.parse_response(connection, args[0], **options)
         finally:
-            await self._put_back(connection)
+            if connection is not None:
+                await self._put_back(connection)
 
     async def _take(self) -> Connection:
         if self._kept:

@@ -85,6 +85,7 @@ class Cluster:
     ready_gateways: tuple[str, ...] = ("g1", "g2")
     applied: dict[str, AppliedRoute] = field(default_factory=dict)
     gateways_follow: bool = True
+    gateways_asked: bool = True
     pods_follow: bool = True
     command: Command | None = None
     observations: tuple[Observations, ...] = ()
@@ -154,7 +155,7 @@ class Cluster:
                 config=self.configs.get(live_name(NAME)),
             ),
             health=health,
-            gateways=Gateways(self.ready_gateways, dict(self.applied)),
+            gateways=Gateways(self.ready_gateways, dict(self.applied), self.gateways_asked),
             free_port=self.free_port,
             observations=self.observations,
             complete=self.complete,

@@ -245,8 +245,7 @@ class Runtimes:
         pod = Pod(self.parent, self.folder / f"pod-{number}", free_port())
         pod.folder.mkdir(parents=True)
         (pod.folder / "document.json").write_text(json.dumps(document))
-        if live is not None:
-            pod.set_live(**live)
+        pod.set_live(**(live or {}))
         settings = {
             "GREYLAG_DOCUMENT": str(pod.folder / "document.json"),
             "GREYLAG_LIVE": str(pod.folder / "live.json"),

@@ -28,6 +28,7 @@ class Acknowledgements:
         self._changed = changed
         self._polls: dict[tuple[str, Peer], asyncio.Task[None]] = {}
         self._answers: dict[tuple[str, str], Applied] = {}
+        self._asked: set[tuple[str, str]] = set()
 
     def follow(self, namespace: str, peers: Iterable[Peer]) -> None:
         """Poll exactly these pods of a namespace."""
@@ -35,6 +36,7 @@ class Acknowledgements:
         for entry in [entry for entry in self._polls if entry[0] == namespace and entry not in wanted]:
             self._polls.pop(entry).cancel()
             self._answers.pop((namespace, entry[1].name), None)
+            self._asked.discard((namespace, entry[1].name))
         for entry in wanted - self._polls.keys():
             self._polls[entry] = asyncio.create_task(self._poll(*entry), name=f"poll {entry[1].name}")
 
@@ -45,6 +47,10 @@ class Acknowledgements:
             for (place, pod), answer in self._answers.items()
             if place == namespace and agent in answer.routes
         }
+
+    def asked(self, namespace: str, pods: Iterable[str]) -> bool:
+        """Whether each of these pods has been asked once, whatever it answered."""
+        return all((namespace, pod) in self._asked for pod in pods)
 
     def check(self) -> None:
         """Raise the error of a poll that died, so that its death is not silent."""
@@ -64,6 +70,7 @@ class Acknowledgements:
         while True:
             known = self._answers.get((namespace, peer.name))
             answer = await self._ask(peer, known)
+            self._asked.add((namespace, peer.name))
             if answer is None:
                 await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 continue

@@ -252,7 +252,8 @@ class Observer:
     def _gateways(self, agent: Agent) -> Gateways:
         ready = [pod for pod in self.gateway_pods(agent.namespace) if is_ready(pod)]
         names = tuple(sorted(pod["metadata"]["name"] for pod in ready))
-        return Gateways(names, self._acknowledgements.applied(agent.namespace, agent.name))
+        applied = self._acknowledgements.applied(agent.namespace, agent.name)
+        return Gateways(names, applied, self._acknowledgements.asked(agent.namespace, names))
 
     async def _observations(self, agent: Agent, route: StoredRoute | None) -> tuple[tuple[Any, ...], bool]:
         """Observations of every pod that counts for the analysis; complete if every ready one answered."""

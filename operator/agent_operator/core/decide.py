@@ -27,7 +27,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
     seen = see(snapshot, route)
     transition = rollout.advance(route, seen, now)
     changed = transition.route.serial != route.serial
-    shared = _shared_problems(snapshot, seen, transition.route)
+    shared = (*_shared_problems(snapshot, seen, transition.route), *_held(transition.route))
     spending = _spending(snapshot, shared, now)
     return Decision(
         route=transition.route,
@@ -37,7 +37,6 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
             *_lost_records(snapshot, transition.route),
             *_pod_problems(seen, transition.route),
             *shared,
-            *_held(transition.route),
         ),
         waiting=transition.waiting,
         look_again=_look_again(snapshot, transition.look_again, spending.look_again),
@@ -153,7 +152,7 @@ def _held(route: AgentRouteSpec) -> Iterator[Problem]:
 def _spending(snapshot: Snapshot, shared: tuple[Problem, ...], now: datetime) -> Spending:
     """What to tell of money; a condition that comes or goes brings the figures with it."""
     status = snapshot.agent.status
-    before = {problem.type for problem in reports.carried(status.get("conditions", ()))}
+    before = reports.told(status.get("conditions", ()))
     occasion = Occasion(
         daily_micro=budgets_of(snapshot.agent, snapshot.live, readable=snapshot.readable).daily_micro,
         changed=before != {problem.type for problem in shared},

@@ -51,10 +51,14 @@ ABSENT = RevisionHealth()
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """The ready gateway pods of a namespace and what each has in force for one agent."""
+    """The ready gateway pods of a namespace and what each has in force for one agent.
+
+    `asked` is False while one of them was never asked: then nothing is known that contradicts what was told before.
+    """
 
     ready: tuple[str, ...] = ()
     applied: Mapping[str, AppliedRoute] = field(default_factory=dict)
+    asked: bool = True
 
     def acknowledged(self, uid: str, serial: int) -> bool:
         """Whether every ready gateway replica has this serial of this route in force, and there is one."""

@@ -25,6 +25,8 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 TYPES = frozenset({"StoreUnavailable", "BudgetExhausted", "ModelCircuitOpen", "LedgerLost", "ToolsUnavailable"})
 """Conditions that are written from reports."""
 
+_BRING_FIGURES = TYPES | {"CanaryBudgetExhausted"}
+
 
 def is_plausible(report: RuntimeReport) -> bool:
     """Whether a report may be used: a runtime image may be anybody's, and must not stop the operator."""
@@ -172,13 +174,22 @@ def store_advice(spec: AgentDeploymentSpec) -> str:
 
 def settled(problems: Iterable[Problem], conditions: Sequence[Mapping[str, Any]]) -> tuple[Problem, ...]:
     """Problems with the text of a condition that stands already for the same reason, if the cause's words may vary."""
-    told = {entry["type"]: entry for entry in conditions if entry["status"] == ConditionStatus.TRUE}
-    return tuple(_as_told(problem, told.get(problem.type)) for problem in problems)
+    standing = {entry["type"]: entry for entry in conditions if entry["status"] == ConditionStatus.TRUE}
+    return tuple(_as_told(problem, standing.get(problem.type)) for problem in problems)
 
 
 def _as_told(problem: Problem, told: Mapping[str, Any] | None) -> Problem:
     same = told is not None and problem.type == "StoreUnavailable" and told["reason"] == problem.reason
     return Problem(problem.type, problem.reason, str(told["message"])) if same and told is not None else problem
+
+
+def told(conditions: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Types of the conditions that stand and whose coming or going brings the figures of money with it."""
+    return {
+        entry["type"]
+        for entry in conditions
+        if entry["type"] in _BRING_FIGURES and entry["status"] == ConditionStatus.TRUE
+    }
 
 
 def carried(conditions: Sequence[Mapping[str, Any]]) -> tuple[Problem, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agent_api.v1alpha1.route import AgentRouteSpec, Role
+from agent_api.v1alpha1.route import AgentRouteSpec, Role, RouteRevision
 from agent_api.v1alpha1.status import Phase
 from agent_operator.core import reports, rollout, routing
 from agent_operator.core.analysis.verdict import Judgement, MetricReport
@@ -277,10 +277,18 @@ def _revisions(view: _View) -> dict[str, Any]:
     if ledger.command is not None:
         status["observedCommand"] = ledger.command.model_dump(mode="json", by_alias=True)
     status["traffic"] = [
-        {"revision": entry.name, "weight": entry.weight, "verified": view.decision.acknowledged}
+        {"revision": entry.name, "weight": entry.weight, "verified": _is_verified(view, entry)}
         for entry in view.route.revisions
     ]
     return status
+
+
+def _is_verified(view: _View, entry: RouteRevision) -> bool:
+    """Whether gateways have confirmed a share; a new leader that has not asked them yet goes on with what was told."""
+    if view.decision.acknowledged or view.snapshot.gateways.asked:
+        return view.decision.acknowledged
+    told = {"revision": entry.name, "weight": entry.weight, "verified": True}
+    return told in view.snapshot.agent.status.get("traffic", ())
 
 
 def _place(view: _View) -> tuple[str, str]:

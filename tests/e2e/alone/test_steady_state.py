@@ -13,12 +13,15 @@ import yaml
 
 from demo.console import ROOT
 from demo.environment import Environment
+from demo.manifests import TOOLS, TOOLS_PORT, make_tool_server
 from images.build import cache_folder, locked
 from images.buildah import open_storage, run_long
 from tests.support.audit import OPERATOR, Audit, describe
 from tests.support.lab import SYSTEM, Team, leader
+from tests.support.spending import spending_agent
 
 QUIET_SECONDS = 60
+DAILY_USD = "1000"
 
 
 def _facts(team: Team, agent: str) -> dict[str, Any]:
@@ -46,24 +49,53 @@ def _restart_operator(lab: Environment) -> None:
     lab.api.await_that("a new leader", 60, lambda: leader(lab) not in {"", before} or None)
 
 
+def _with_everything(team: Team) -> dict[str, Any]:
+    """An agent with budgets, limits, tools and a cache on the trial store; its traffic spends a hundredth a minute."""
+    shop = f"http://{TOOLS}.{team.namespace}.svc.cluster.local:{TOOLS_PORT}"
+    return spending_agent(
+        team,
+        "support",
+        DAILY_USD,
+        replicas=2,
+        budgets={"perRequest": {"costUSD": "1", "tokens": 100_000}, "perUserDaily": {"costUSD": DAILY_USD}},
+        rateLimits={"requestsPerMinute": 60_000, "perUserPerMinute": 60_000, "maxConcurrent": 500},
+        tools=[{"name": "shop", "http": {"openAPI": {"url": f"{shop}/openapi.json"}, "baseURL": shop}}],
+        toolPolicy={"default": "Deny", "rules": [{"tools": ["shop.getOrder"], "action": "Allow"}]},
+        cache={"ttl": "1m"},
+    )
+
+
+def _writes(team: Team, audit: Audit) -> list[str]:
+    """What the operator, the gateway and the pods wrote to the namespace."""
+    accounts = [f"system:serviceaccount:{team.namespace}:{name}" for name in ("greylag-gateway", "default")]
+    return [describe(entry) for entry in audit.writes_by(team.namespace, OPERATOR, *accounts)]
+
+
 @pytest.mark.timeout(600)
 def test_applied_twice_restarted_and_under_traffic_nothing_is_written_but_the_lease(team: Team) -> None:
-    manifest = team.agent("support", replicas=2)
+    team.apply(*make_tool_server(team.lab.images["modelserver"], team.namespace))
+    manifest = _with_everything(team)
     team.apply(manifest)
     team.wait_phase("support", "Healthy")
     before = _facts(team, "support")
-    team.apply(manifest)
-    _restart_operator(team.lab)
     with team.clients("support") as clients:
         team.wait_for("traffic", lambda: clients.journal.count > 50)
+        first = team.wait_for("figures", lambda: team.status("support").get("spend"), 30)
         audit = Audit(team.lab.devcluster.audit_log)
+        team.apply(manifest)
+        _restart_operator(team.lab)
+        asked = clients.journal.count
         end = time.monotonic() + QUIET_SECONDS
         team.wait_for("a quiet minute", lambda: time.monotonic() > end, QUIET_SECONDS + 30)
-    accounts = [f"system:serviceaccount:{team.namespace}:{name}" for name in ("greylag-gateway", "default")]
-    writes = audit.writes_by(team.namespace, OPERATOR, *accounts)
-    assert [describe(entry) for entry in writes] == []
+    assert _writes(team, audit) == [], "neither the restart nor what was spent since is a reason to write"
     assert _facts(team, "support") == before
     assert clients.failed() == []
+    records = clients.records()[asked:]
+    assert {record.status for record in records} == {200}
+    assert "ok" in {record.tools for record in records}, "tools were called meanwhile"
+    cost = sum(float(record.cost_usd or 0) for record in records)
+    assert cost > float(DAILY_USD) / 1000, "money was spent meanwhile"
+    assert team.status("support")["spend"] == first
 
 
 def _upgraded_image(lab: Environment, folder: Path) -> str:

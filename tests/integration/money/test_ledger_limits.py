@@ -192,6 +192,18 @@ async def test_exhausted_is_told_once_a_call_did_not_fit_or_the_limit_is_reached
     assert second.exhausted
 
 
+async def test_exhausted_is_told_no_more_once_the_limit_was_raised_or_taken_away(ledger, live, payer):
+    live.limit(daily_micro=1000)
+    with pytest.raises(BudgetExceeded):
+        await ledger.reserve(payer(), 1001, 1, 60)
+    live.limit(daily_micro=999)
+    assert ledger.exhausted
+    live.limit(daily_micro=1001)
+    assert not ledger.exhausted
+    live.limit()
+    assert not ledger.exhausted
+
+
 async def test_every_key_expires(ledger, live, payer, store):
     live.limit(daily_micro=10**6, user_daily_micro=10**6, request_micro=10**6)
     live.canary("support-5c9f0a1b2d")

@@ -107,16 +107,17 @@ def test_both_kinds_of_request_are_held_to_the_bar():
 
 
 def test_the_gateway_is_measured_in_the_middle_of_a_canary_with_pins_and_lift(tmp_path):
-    files = gateway_files(tmp_path, 1234, 1235, 1236)
+    files = gateway_files(tmp_path, 1234, 1235, 1237, 1236)
     routes = files["rds.json"]["resources"][0]["virtual_hosts"][0]["routes"]
     weights = [r["route"]["weighted_clusters"]["clusters"] for r in routes if "weighted_clusters" in r.get("route", {})]
     assert {f"support/{STABLE}": 80, f"support/{CANARY}": 20} == {c["name"]: c["weight"] for c in weights[0]}
     assert any("typed_per_filter_config" in route for route in routes)
-    assert [cluster["name"] for cluster in files["cds.json"]["resources"]] == [f"support/{STABLE}", f"support/{CANARY}"]
+    clusters = [cluster["name"] for cluster in files["cds.json"]["resources"]]
+    assert clusters == [f"support/{STABLE}", f"support/{CANARY}", "front_door:support"]
 
 
 def test_the_continued_conversation_is_pinned_to_the_canary(tmp_path):
-    routes = gateway_files(tmp_path, 1234, 1235, 1236)["rds.json"]["resources"][0]["virtual_hosts"][0]["routes"]
+    routes = gateway_files(tmp_path, 1234, 1235, 1237, 1236)["rds.json"]["resources"][0]["virtual_hosts"][0]["routes"]
     pins = {h["string_match"]["prefix"]: r["route"]["cluster"] for r in routes for h in _prefixes(r)}
     conversation = re.search(rb'"conversation_id": "([^"]+)"', REQUESTS["Continued"]).group(1).decode()
     found = [cluster for prefix, cluster in pins.items() if conversation.startswith(prefix)]

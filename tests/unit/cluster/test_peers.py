@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -113,3 +114,19 @@ async def test_a_report_is_read_within_its_bounds_or_not_at_all(session, body, s
         await runner.cleanup()
     assert (answer is not None) is known
     assert answer is None or answer.ledger_lost
+
+
+async def test_a_gateway_counts_as_asked_once_it_answered_or_did_not(session):
+    runner, peer = await _serve(b"nonsense", "/applied")
+    acknowledgements = Acknowledgements(session, lambda _key: None)
+    try:
+        acknowledgements.follow("team-a", [peer])
+        assert not acknowledgements.asked("team-a", [peer.name])
+        async with asyncio.timeout(10):
+            while not acknowledgements.asked("team-a", [peer.name]):
+                await asyncio.sleep(0.01)
+        acknowledgements.follow("team-a", [])
+        assert not acknowledgements.asked("team-a", [peer.name])
+    finally:
+        await acknowledgements.close()
+        await runner.cleanup()

@@ -227,6 +227,17 @@ def test_a_canary_that_spent_its_share_is_paused_at_weight_0_and_says_so():
     assert "CanaryBudgetExhausted" not in types(cluster)
 
 
+def test_a_canary_that_is_held_or_goes_on_brings_the_figures_of_money_with_it():
+    cluster = running(rollout=HELD).model("m2").run()
+    cluster.reported = money(19_000_000, canary=19_000_000)
+    cluster.run()
+    assert cluster.status["spend"]["canaryUSD"] == "19"
+    cluster.reported = money(20_000_000, canary=20_000_000, sequence=2)
+    cluster.passes(1).run()
+    assert "CanaryBudgetExhausted" in types(cluster)
+    assert cluster.status["spend"]["canaryUSD"] == "20"
+
+
 def test_the_live_document_is_never_retired():
     cluster = running(rollout={"canary": {"steps": []}, "revisionHistoryLimit": 0, "conversationDrain": "0s"})
     cluster.model("m2").run()

@@ -375,3 +375,24 @@ def test_a_canary_without_steps_has_no_position():
     cluster.model("m2").run()
     assert "step" not in cluster.status
     assert cluster.status["message"] == f"{cluster.canary} at 0 %: {cluster.canary}: 0 of 2 pods are ready"
+
+
+def verified(cluster):
+    return [entry["verified"] for entry in cluster.status["traffic"]]
+
+
+def test_a_new_leader_that_has_not_asked_the_gateways_yet_tells_of_shares_what_was_told():
+    cluster = running()
+    cluster.gateways_follow, cluster.applied, cluster.gateways_asked = False, {}, False
+    before = cluster.status
+    assert cluster.run().status == before
+    assert verified(cluster) == [True]
+    cluster.gateways_asked = True
+    assert verified(cluster.run()) == [False]
+
+
+def test_a_share_that_is_new_is_never_called_verified_before_gateways_were_asked():
+    cluster = rolling(HELD)
+    cluster.gateways_follow, cluster.applied, cluster.gateways_asked = False, {}, False
+    cluster.command = Command("abort", "1")
+    assert False in verified(cluster.run())

@@ -210,6 +210,17 @@ def test_live_document_that_is_not_there_configures_nothing(tmp_path):
     assert AccessControl(Live(tmp_path / "live.json"), None).authenticate(headers()) == Caller()
 
 
+def test_live_document_that_must_be_there_and_is_not_lets_nobody_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("agent_runtime.live.CHECK_SECONDS", 0)
+    path = tmp_path / "live.json"
+    access = AccessControl(Live(path, required=True), None)
+    assert refused(access).type is ProblemType.ACCESS_UNAVAILABLE
+    path.write_text(LiveDocument().model_dump_json())
+    assert access.authenticate(headers()) == Caller()
+    path.unlink()
+    assert access.authenticate(headers()) == Caller()
+
+
 def test_live_document_that_breaks_later_leaves_the_last_in_force(tmp_path, directory, monkeypatch):
     monkeypatch.setattr("agent_runtime.live.CHECK_SECONDS", 0)
     path = tmp_path / "live.json"

@@ -138,9 +138,18 @@ def test_failures_beyond_the_published_hashes_are_still_counted(ledger):
 
 
 def test_forged_epochs_do_not_grow_a_slot(ledger):
-    for epoch in range(MAX_EPOCHS_PER_SLOT + 5):
-        book(ledger, Outcome.OK, seconds=0.0, whose=turn(epoch=epoch))
-    assert len(ledger.observations(T).slots) == MAX_EPOCHS_PER_SLOT
+    for epoch in range(2 * MAX_EPOCHS_PER_SLOT + 5):
+        book(ledger, Outcome.OK, seconds=0.0, whose=turn(epoch=epoch, first=epoch % 2 == 0))
+    assert len(ledger.observations(T).slots) <= 2 * MAX_EPOCHS_PER_SLOT
+
+
+def test_conversations_that_begin_are_counted_whatever_epochs_callers_forge(ledger):
+    for epoch in range(100, 200):
+        book(ledger, Outcome.OK, seconds=0.0, whose=turn(epoch=epoch, first=False))
+    book(ledger, Outcome.ERROR, seconds=0.0, whose=turn("bbbbbbbb", epoch=7))
+    slots = {slot.epoch: slot for slot in ledger.observations(T).slots}
+    assert len(slots) == MAX_EPOCHS_PER_SLOT + 1
+    assert (slots[7].requests, slots[7].failures) == (1, 1)
 
 
 def test_remembered_failures_are_bounded(ledger, monkeypatch):

@@ -64,6 +64,10 @@ DEARLY = {
         doubling("allOf", 60, {"dependentSchemas": {"a": doubling("allOf", 60)}}),
         {"a": 1},
     ),
+    "reference with escapes": (
+        {"$ref": "#/$defs/%C3%BC%5B~1", "$defs": {"ü[/": {"allOf": [{"$ref": "#/$defs/ü[~1"}] * 2}}},
+        {},
+    ),
     "reference to itself": ({"allOf": [{"$ref": "#"}, {"$ref": "#"}]}, {}),
     "reference that only goes in a circle": ({"$ref": "#"}, {}),
     "choice that goes down": (MIXED, chain(64)),
