@@ -126,7 +126,7 @@ def _question(body: ChatRequest, max_iterations: int) -> Question:
         messages=body.run_messages(),
         max_iterations=max_iterations,
         remembered=False,
-        stream=body.stream,
+        stream=bool(body.stream),
         response_format=body.response_format,
         output=output,
         client_tools=body.client_tools(),

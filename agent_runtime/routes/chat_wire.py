@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent_runtime.core.loop import Message, ToolCall, ToolSpec
-from agent_runtime.routes.wire import ANONYMOUS, MAX_QUERY_CHARACTERS, JsonObject
+from agent_runtime.routes.wire import MAX_QUERY_CHARACTERS, JsonObject
 
 if TYPE_CHECKING:
     from agent_runtime.agent import Answer
@@ -88,9 +88,9 @@ class ChatRequest(_Wire):
 
     messages: Annotated[list[WireMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     model: Annotated[str, Field(max_length=256)] = ""
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
-    user: Annotated[str, Field(min_length=1, max_length=256)] = ANONYMOUS
+    user: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
     response_format: JsonObject | None = None
     tools: Annotated[list[WireTool], Field(max_length=MAX_CLIENT_TOOLS)] | None = None

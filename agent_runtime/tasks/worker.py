@@ -100,12 +100,14 @@ class TaskWorker:
     async def _tick(self) -> float:
         """Do what is due; says in how many seconds to do it again."""
         try:
-            await self._renew()
-            await self._store.sweep()
-            await self._claim()
-        except StoreUnavailable as error:
+            # A store that is slow to answer must not hide that a lease is over.
+            async with asyncio.timeout_at(self._first_end()):
+                await self._renew()
+                await self._store.sweep()
+                await self._claim()
+        except (StoreUnavailable, TimeoutError) as error:
             self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
-            _log.warning("tasks wait for the store", cause=str(error))
+            _log.warning("tasks wait for the store", cause=str(error) or "no answer before a lease ended")
         except Exception:  # noqa: BLE001 - the boundary: a worker that is gone would leave all tasks lying
             self._backoff = min(self._backoff * 2, LONGEST_BACKOFF_SECONDS)
             _log.exception("task worker stumbled")
@@ -114,6 +116,10 @@ class TaskWorker:
         self._give_up_late()
         # A lease must be renewed in time also while the store comes and goes.
         return self._backoff if not self._sessions else min(self._backoff, self._store.limits.lease / 5)
+
+    def _first_end(self) -> float | None:
+        """When the first lease in these hands ends; None without any."""
+        return min((session.lease_until for session in self._sessions.values()), default=None)
 
     async def _rest(self, seconds: float) -> None:
         """Wait until it is time, somebody pokes, or the pod is going away."""

@@ -195,7 +195,7 @@ class Chaos:
                 with suppress(RedisError, OSError):
                     sums = [int(await redis.hget(day, "a") or 0) for day in await redis.keys(f"{self._prefix}:day:*")]
                     self.highest = max(self.highest, sum(sums))
-                    oldest = await redis.zrange(f"{self._prefix}:holds", 0, 0, withscores=True)
+                    oldest: Any = await redis.zrange(f"{self._prefix}:holds", 0, 0, withscores=True)
                     self.overdue = max([self.overdue, *(time.time() - ends for _, ends in oldest)])
                 await asyncio.sleep(WATCH_SECONDS)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 from tests.support.lab import Team
@@ -24,7 +24,7 @@ class Answered:
     """What came back."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Message[str, str]
     body: dict[str, Any]
 
     @property

@@ -31,7 +31,7 @@ def test_model_that_always_fails_is_left_alone_and_named_until_it_answers_again(
     url = team.url("support")
     answers = ask_many(url, 12)
     assert {(answer.status, answer.body.get("model")) for answer in answers} == {(200, "good-1")}
-    condition = team.wait_for("ModelCircuitOpen", lambda: ask(url) and _open(team), 30)
+    condition = team.wait_for("ModelCircuitOpen", lambda: _open_under_traffic(team, url), 30)
     assert "bad-1" in condition["message"]
     assert "good-1" not in condition["message"]
     assert "spec.resilience.circuitBreaker.recoveryTimeout" in condition["message"]
@@ -41,7 +41,7 @@ def test_model_that_always_fails_is_left_alone_and_named_until_it_answers_again(
 
     team.apply(*make_model_server(team.lab.images["modelserver"], team.namespace, 0))
     team.wait_for("an answer of the first model", lambda: ask(url).body.get("model") == "bad-1", 60)
-    team.wait_for("the end of ModelCircuitOpen", lambda: ask(url) and not _open(team), 90)
+    team.wait_for("the end of ModelCircuitOpen", lambda: not _open_under_traffic(team, url), 90)
     assert team.status("support")["stableRevision"] == status["stableRevision"]
 
 
@@ -53,7 +53,7 @@ def test_agent_whose_only_model_fails_says_so_and_recovers(failing: Team) -> Non
     url = team.url("support")
     answers = ask_many(url, 12)
     assert {(answer.status, answer.problem) for answer in answers} == {(502, "model-unavailable")}
-    condition = team.wait_for("ModelCircuitOpen", lambda: ask(url) and _open(team), 30)
+    condition = team.wait_for("ModelCircuitOpen", lambda: _open_under_traffic(team, url), 30)
     assert condition["reason"] == "CircuitOpen"
     team.apply(*make_model_server(team.lab.images["modelserver"], team.namespace, 0))
     team.wait_for("an answer", lambda: ask(url).status == 200, 60)
@@ -63,3 +63,8 @@ def test_agent_whose_only_model_fails_says_so_and_recovers(failing: Team) -> Non
 def _open(team: Team) -> dict[str, str] | None:
     condition: dict[str, str] = team.condition("support", "ModelCircuitOpen")
     return condition if condition.get("status") == "True" else None
+
+
+def _open_under_traffic(team: Team, url: str) -> dict[str, str] | None:
+    ask(url)
+    return _open(team)

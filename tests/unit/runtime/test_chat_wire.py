@@ -89,6 +89,11 @@ def test_fields_that_are_the_agents_to_decide_break_nothing():
     assert body.run_messages() == (Message("user", "hi"),)
 
 
+@pytest.mark.parametrize("field", ["stream", "user", "n", "tools", "response_format", "stream_options"])
+def test_null_stands_for_a_field_that_is_not_there(field):
+    assert getattr(read(**{field: None}), field) is None
+
+
 def test_tools_of_the_client_are_told_to_the_model_as_they_are():
     assert read(tools=[TOOL]).client_tools() == (ToolSpec("look", "look", "Look.", {"type": "object"}),)
     bare = {"type": "function", "function": {"name": "look"}}
