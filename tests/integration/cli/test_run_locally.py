@@ -109,6 +109,14 @@ class Local:
         return self.output.read_text()
 
 
+@pytest.fixture(autouse=True)
+def _hang_up_is_heard():
+    """Under `nohup` children would ignore it, as they should; here they are to be told."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def launch(tmp_path):
     """Starts processes, which need not answer yet; temporary files are in a folder of their own."""
