@@ -110,11 +110,13 @@ class Local:
 
 
 @pytest.fixture(autouse=True)
-def _hang_up_is_heard():
-    """Under `nohup` children would ignore it, as they should; here they are to be told."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _signals_are_heard():
+    """Children of a shell's background job would ignore some, as they should; here they are to be told."""
+    heard = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
