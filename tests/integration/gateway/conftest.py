@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
+import os
+import random
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,13 +35,19 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
+_PORTS = itertools.cycle(random.Random(os.getpid()).sample(range(20_000, 32_000), 12_000))
+"""Below the ports that the kernel gives to connections, which would take one between the look and its use."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Different ports that nothing listens on now."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """Different ports that nothing listens on now, and that were not given before."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 async def eventually(condition: Callable[[], Awaitable[bool] | bool], what: str, seconds: float = 15.0) -> None:
