@@ -88,6 +88,8 @@ lock: $(STAMP)  ## resolve the pinned dependencies to locks/ (LOCK_FLAGS=--upgra
 	@for target in operator gateway runtime; do \
 		$(LOCK) --extra $$target -c locks/dev.txt -o locks/$$target.txt pyproject.toml; done
 	@for apart in peers foreign; do $(LOCK) -o locks/$$apart.txt locks/$$apart.in; done
+	@$(LOCK) --no-deps -o tests/integration/attacks/requirements.txt tests/integration/attacks/requirements.in
+	@$(LOCK) --no-deps --no-binary :all: -o tests/integration/attacks/sources.txt tests/integration/attacks/sources.in
 
 cluster-up: $(STAMP)  ## start the devcluster, or what of it is missing
 	@$(PY) -m devcluster packages

@@ -25,6 +25,7 @@ REQUEST_ID_HEADER = "x-request-id"
 EPOCH_HEADER = "x-greylag-epoch"
 USER_HEADER = "x-user-id"
 OUTCOME_HEADER = "x-greylag-outcome"
+CACHE_HEADER = "x-greylag-cache"
 REVISION_HEADER = "x-greylag-revision"
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
+from agent_runtime.asking import question_of
 from agent_runtime.envelope import Envelope
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.guards.blocked import GuardBlocked
 from agent_runtime.routes.chat import chat_router
 from agent_runtime.routes.conversations import conversations_router
 from agent_runtime.routes.pages import pages_router
-from agent_runtime.routes.run import question_of, run_router
+from agent_runtime.routes.run import run_router
 from agent_runtime.routes.state import state_router
 from agent_runtime.routes.tasks import TaskDesk, tasks_router
 

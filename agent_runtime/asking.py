@@ -1,19 +1,27 @@
-"""Who asks: the caller of a request, and the place of the request in a conversation."""
+"""What is asked and who asks: from a request to what a run knows of it."""
 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER
 from agent_runtime.core.conversations import epoch_of, turn_of
-from agent_runtime.runs import Asker
+from agent_runtime.core.loop import Message
+from agent_runtime.errors import Problem, ProblemType
+from agent_runtime.outputs import FormatRefused, output_format
+from agent_runtime.runs import Asker, Question
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
 
     from agent_runtime.access.caller import Caller
     from agent_runtime.core.conversations import Turn
+    from agent_runtime.outputs import OutputFormat
+    from agent_runtime.routes.wire import RunRequest
 
 TOKEN_BYTES = 12
 
@@ -33,4 +41,23 @@ def asker_of(request: Request, caller: Caller, turn: Turn, offered: str | None) 
         turn=turn,
         continues=request.headers.get(CONVERSATION_HEADER) or offered,
         headers=request.headers,
+    )
+
+
+def requested_format(response_format: Mapping[str, Any] | None) -> OutputFormat | None:
+    """The format that a caller wants; raises Problem if it cannot be checked."""
+    try:
+        return output_format(response_format)
+    except FormatRefused as refused:
+        raise Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, str(refused)) from None
+
+
+def question_of(body: RunRequest) -> Question:
+    """What a body of our own protocol asks; raises Problem if the format that it wants cannot be checked."""
+    return Question(
+        messages=(Message("user", body.query),),
+        max_iterations=body.max_iterations,
+        stream=body.stream,
+        response_format=body.response_format,
+        output=requested_format(body.response_format),
     )

@@ -9,9 +9,12 @@ import structlog
 from pydantic import ValidationError
 
 from agent_api.live_document import LiveDocument
+from agent_runtime.mounted import signature_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent_runtime.mounted import Signature
 
 CHECK_SECONDS = 1.0
 _log = structlog.get_logger("agent_runtime")
@@ -25,7 +28,7 @@ class Live:
 
     def __init__(self, path: Path, *, required: bool = False) -> None:
         self._path = path
-        self._signature: tuple[int, int, int] | None = None
+        self._signature: Signature | None = None
         self._looked = float("-inf")
         self._document = LiveDocument()
         self._unread = required
@@ -45,8 +48,7 @@ class Live:
 
     def _look(self) -> None:
         try:
-            stat = self._path.stat()
-            signature = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            signature = signature_of(self._path)
             if signature == self._signature:
                 return
             self._document = LiveDocument.model_validate_json(self._path.read_bytes(), extra="ignore")

@@ -44,14 +44,19 @@ class RunRecord:
     trace_id: str = ""
     run: Run | None = None
     answer: Answer | None = None
-    cached: bool = False
+    age_seconds: float | None = None
     guard_blocked: bool = False
     tool_calls: int = 0
     tool_failures: int = 0
 
-    def answered(self, answer: Answer, *, cached: bool) -> None:
-        """Note an answer."""
-        self.outcome, self.reason, self.answer, self.cached = Outcome.OK, "answered", answer, cached
+    def answered(self, answer: Answer, age_seconds: float | None = None) -> None:
+        """Note an answer; one from memory has an age."""
+        self.outcome, self.reason, self.answer, self.age_seconds = Outcome.OK, "answered", answer, age_seconds
+
+    @property
+    def cached(self) -> bool:
+        """Whether the answer came from memory."""
+        return self.age_seconds is not None
 
     def failed(self, failure: Failure) -> None:
         """Note a failure."""

@@ -7,7 +7,6 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import structlog
 
 from agent_api.live_document import RateLimitsDocument
@@ -16,33 +15,33 @@ from agent_runtime.agent import Answer, ApprovalNeeded, Order, without_repairs
 from agent_runtime.cache.answers import CachedAnswer, cacheable
 from agent_runtime.core.asked import beside_the_question
 from agent_runtime.core.cache_keys import cache_key, tenant_of
-from agent_runtime.core.events import RunStarted, TextDelta, ToolCalled, ToolEnded
+from agent_runtime.core.events import RunStarted, TextDelta
 from agent_runtime.core.history import estimate_tokens, plan_summary, summary_message, summary_request, trim_history
 from agent_runtime.core.loop import Message, iteration_limit, opening_messages
 from agent_runtime.core.progress import NoJournal, Progress
 from agent_runtime.failures import failure_of, failure_of_guard, failure_of_limit, failure_of_store
+from agent_runtime.guarded_emit import GuardedEmit
 from agent_runtime.guards.blocked import GuardBlocked
 from agent_runtime.limits.admission import Limited
 from agent_runtime.llm.client import BudgetExceeded, ModelError, ModelRequest, Run
 from agent_runtime.store.circuit import StoreUnavailable
-from agent_runtime.telemetry.logs import user_hash
-from agent_runtime.tools.toolbox import ToolOutcome
+from agent_runtime.telemetry.logs import bind_to_run, user_hash
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from agent_api.runtime_document import RuntimeDocument
     from agent_runtime.agent import Agent
-    from agent_runtime.cache.answers import AnswerCache
+    from agent_runtime.cache.answers import AnswerCache, Hit
     from agent_runtime.conversations.history import ConversationStore
     from agent_runtime.core.conversations import Turn
-    from agent_runtime.core.events import Event, EventSink
+    from agent_runtime.core.events import EventSink
     from agent_runtime.core.history import PastTurn
     from agent_runtime.core.loop import ToolSpec
     from agent_runtime.core.progress import Journal
     from agent_runtime.failures import Failure
     from agent_runtime.guards.input import InputGuard
-    from agent_runtime.guards.output import GuardedStream, OutputGuard
+    from agent_runtime.guards.output import OutputGuard
     from agent_runtime.limits.admission import Admission
     from agent_runtime.live import Live
     from agent_runtime.llm.client import ModelClient
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 
 SLOT_MARGIN_SECONDS = 10.0
 RUN_ID_BYTES = 12
-WITHHELD = "[withheld]"
 FLIGHT_SECONDS = 30.0
 """How long an identical question waits for the one before it."""
 
@@ -179,7 +177,7 @@ class RunDesk:
         ) as span:
             run.trace_headers = self._parts.tracing.inject()
             record.user, record.trace_id = user_hash(document.namespace, asker.user), span.trace_id
-            structlog.contextvars.bind_contextvars(trace_id=span.trace_id, user=record.user)
+            bind_to_run(trace_id=span.trace_id, user=record.user)
             try:
                 answer = await self._admitted(work)
             except RunFailed as failed:
@@ -271,12 +269,11 @@ class RunDesk:
             return await self._run(work, progress, start)
         async with cache.claim(key, wait_seconds=min(FLIGHT_SECONDS, self._parts.document.timeout_seconds)) as claim:
             if claim.hit is not None:
-                return await self._from_memory(work, claim.hit.answer, progress.messages[start:])
+                return await self._from_memory(work, claim.hit, progress.messages[start:])
             self._parts.metrics.cache_looked_up("miss")
             answer = await self._run(work, progress, start)
             if cacheable(answer.finish_reason, len(answer.uses)):
-                usage = None
-                await claim.put(CachedAnswer(answer.text, answer.model, usage, answer.iterations))
+                await claim.put(CachedAnswer(answer.text, answer.model, answer.iterations))
             return answer
 
     def _key(self, work: _Work, history: tuple[Message, ...]) -> str | None:
@@ -293,14 +290,15 @@ class RunDesk:
             {"max_iterations": question.max_iterations},
         )
 
-    async def _from_memory(self, work: _Work, kept: CachedAnswer, asked: tuple[Message, ...]) -> Answer:
+    async def _from_memory(self, work: _Work, hit: Hit, asked: tuple[Message, ...]) -> Answer:
+        kept = hit.answer
         self._parts.metrics.cache_looked_up("hit")
         if work.question.stream:
             await work.emit(TextDelta(kept.text))
         messages = (*asked, Message("assistant", kept.text))
         answer = Answer(kept.text, kept.model, "stop", messages, (), kept.iterations)
         await self._remember(work, messages)
-        work.record.answered(answer, cached=True)
+        work.record.answered(answer, age_seconds=hit.age_seconds)
         return answer
 
     async def _history(self, work: _Work) -> tuple[Message, ...]:
@@ -342,7 +340,7 @@ class RunDesk:
     async def _run(self, work: _Work, progress: Progress, start: int | None) -> Answer:
         """Run the loop; messages from `start` on are this turn's, None for a task that goes on."""
         question, resumption = work.question, work.resumption
-        emit = _GuardedEmit(work, self._parts.output_guard, self._parts.metrics)
+        emit = GuardedEmit(work.emit, work.record, self._parts.output_guard, self._parts.metrics)
         order = Order(
             run=work.run,
             max_iterations=iteration_limit(question.max_iterations, self._parts.document.max_iterations),
@@ -357,18 +355,15 @@ class RunDesk:
             answer = await self._parts.agent.run(order, progress, work.journal, emit)
             for call in answer.client_calls:
                 self._parts.output_guard.check_arguments(call.arguments)
-            text = await emit.finish() if question.stream else self._checked(answer.text)
+            text = await emit.finish() if question.stream else emit.whole(answer.text)
         except GuardBlocked as blocked:
             self._parts.metrics.guard_blocked("output", blocked.rule)
             raise
         messages = (*answer.messages[:-1], replace(answer.messages[-1], content=text))
         answer = replace(answer, text=text, messages=messages)
         await self._remember(work, messages if start is None else messages[start:])
-        work.record.answered(answer, cached=False)
+        work.record.answered(answer)
         return answer
-
-    def _checked(self, text: str) -> str:
-        return self._parts.output_guard.check(text)
 
     async def _remember(self, work: _Work, messages: tuple[Message, ...]) -> None:
         """Keep the turn; a store that is away costs the next turn its memory, not this one its answer."""
@@ -398,61 +393,3 @@ def _last_turn(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     kept = without_repairs(messages)
     questions = [place for place, message in enumerate(kept) if message.role == "user"]
     return kept[questions[-1] :] if questions else kept
-
-
-class _GuardedEmit:
-    """Sink in front of the caller's: text goes through the output guard, tools are counted."""
-
-    def __init__(self, work: _Work, guard: OutputGuard, metrics: RuntimeMetrics) -> None:
-        self._work = work
-        self._guard = guard
-        self._metrics = metrics
-        self._stream: GuardedStream | None = None
-        self._text = ""
-        self._last = ""
-
-    async def __call__(self, event: Event, /) -> None:
-        """Pass an event on."""
-        if isinstance(event, TextDelta):
-            if self._stream is None:
-                self._stream = self._guard.stream()
-            await self._show(self._stream.feed(event.text))
-            return
-        await self._close()
-        if isinstance(event, ToolCalled):
-            # What the model said before it called a tool is no part of its answer.
-            self._last = ""
-            event = self._shown(event)
-        if isinstance(event, ToolEnded):
-            self._count(event)
-        await self._work.emit(event)
-
-    async def finish(self) -> str:
-        """Pass on what was held back; answers the text of the last model call, as it was shown."""
-        await self._close()
-        return self._last
-
-    async def _close(self) -> None:
-        if self._stream is not None:
-            await self._show(self._stream.finish())
-            self._stream, self._last, self._text = None, self._text, ""
-
-    async def _show(self, text: str) -> None:
-        if text:
-            self._text += text
-            await self._work.emit(TextDelta(text))
-
-    def _shown(self, event: ToolCalled) -> ToolCalled:
-        """The call; without its arguments if they hold what must not be said, which is no reason not to make it."""
-        text = event.arguments if isinstance(event.arguments, str) else orjson.dumps(event.arguments).decode()
-        try:
-            self._guard.check_arguments(text)
-        except GuardBlocked as blocked:
-            self._metrics.guard_blocked("output", blocked.rule)
-            return replace(event, arguments=WITHHELD)
-        return event
-
-    def _count(self, event: ToolEnded) -> None:
-        outcome = ToolOutcome(event.outcome)
-        self._work.record.tool_calls += 1
-        self._work.record.tool_failures += outcome.failure

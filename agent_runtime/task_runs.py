@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from agent_api.conversation import parse_conversation_id
 from agent_api.observations import Outcome
 from agent_runtime.agent import ApprovalNeeded
-from agent_runtime.asking import TOKEN_BYTES
+from agent_runtime.asking import TOKEN_BYTES, question_of
 from agent_runtime.core.conversations import turn_of
 from agent_runtime.errors import Problem, internal_problem
 from agent_runtime.failures import Failure
-from agent_runtime.routes.run import question_of
 from agent_runtime.routes.wire import RunRequest
 from agent_runtime.runs import Asker, Resumption, RunFailed
 from agent_runtime.store.circuit import StoreUnavailable

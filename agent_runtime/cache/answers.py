@@ -15,7 +15,6 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
-from agent_runtime.llm.client import Usage
 from agent_runtime.store.circuit import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ MAX_WAIT_SECONDS = 30.0
 _FIRST_LOOK_SECONDS = 0.05
 _LAST_LOOK_SECONDS = 0.5
 _FORM = 1
-_READ = """
-return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
-"""
 _TAKE = """
 local answer = redis.call('GET', KEYS[1])
 if answer then return {answer, redis.call('PTTL', KEYS[1]), 0} end
@@ -58,7 +54,6 @@ class CachedAnswer:
 
     text: str
     model: str
-    usage: Usage | None
     iterations: int = 1
 
 
@@ -86,8 +81,7 @@ def decode_answer(value: bytes) -> CachedAnswer | None:
         members = orjson.loads(value)
         if members.pop("form") != _FORM:
             return None
-        usage = members.pop("usage")
-        answer = CachedAnswer(**members, usage=None if usage is None else Usage(**usage))
+        answer = CachedAnswer(**members)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         return None
     return answer
@@ -122,18 +116,9 @@ class AnswerCache:
     def __init__(self, store: Store, ttl_seconds: float) -> None:
         self._store = store
         self._ttl = max(round(ttl_seconds * 1000), 1)
-        self._read = store.script(_READ)
         self._take = store.script(_TAKE)
         self._release = store.script(_RELEASE)
         self._flights: dict[str, _Flight] = {}
-
-    async def lookup(self, key: str) -> Hit | None:
-        """The answer kept under a key; None if there is none, or the store is away."""
-        try:
-            value, remaining = await self._read([self._answer_key(key)], [])
-        except _AWAY:
-            return None
-        return self._hit(value, remaining)
 
     def _hit(self, value: bytes | None, remaining: int) -> Hit | None:
         answer = None if value is None else decode_answer(value)

@@ -15,15 +15,6 @@ class Day:
     start: int
     end: int
 
-    def seconds_left(self, now: float) -> float:
-        """Seconds until the day is over."""
-        return max(0.0, self.end - now)
-
-
-def day_of(now: float, zone: ZoneInfo) -> Day:
-    """Day in which the Unix time `now` lies."""
-    return _day(datetime.fromtimestamp(now, zone).date(), zone)
-
 
 def days_around(now: float, zone: ZoneInfo) -> tuple[Day, Day, Day]:
     """The day before that of `now`, that of `now`, and the next: for clocks that are not quite ours."""

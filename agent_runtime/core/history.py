@@ -71,16 +71,6 @@ def messages_of(turns: Iterable[PastTurn]) -> tuple[Message, ...]:
     return tuple(message for turn in turns for message in turn.messages)
 
 
-def split_turns(messages: Sequence[Message]) -> tuple[tuple[Message, ...], ...]:
-    """Messages by turn: each begins with a question of the user, what stands before the first one is a turn too."""
-    turns: list[list[Message]] = []
-    for message in messages:
-        if message.role == "user" or not turns:
-            turns.append([])
-        turns[-1].append(message)
-    return tuple(map(tuple, turns))
-
-
 def complete_turn(messages: Sequence[Message]) -> tuple[Message, ...]:
     """A turn that a provider accepts: calls that never got a result go, and results that nothing asked for.
 

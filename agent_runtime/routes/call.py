@@ -10,7 +10,7 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from agent_api.meta import CONVERSATION_HEADER, OUTCOME_HEADER
+from agent_api.meta import CACHE_HEADER, CONVERSATION_HEADER, OUTCOME_HEADER
 from agent_api.observations import Outcome
 from agent_runtime.agent import ApprovalNeeded
 from agent_runtime.asking import turn_in
@@ -76,6 +76,9 @@ class Call(ABC):
         response.headers[CONVERSATION_HEADER] = str(self.record.turn.conversation)
         if not self._streams:
             response.headers[OUTCOME_HEADER] = self.record.outcome
+        if self.record.age_seconds is not None:
+            response.headers[CACHE_HEADER] = "hit"
+            response.headers["age"] = str(int(self.record.age_seconds))
         return response
 
     async def execute(self, question: Question, asker: Asker, emit: EventSink) -> Answer:

@@ -11,11 +11,10 @@ from starlette.responses import JSONResponse, Response
 
 from agent_api.observations import Outcome
 from agent_runtime.agent import ApprovalNeeded
-from agent_runtime.asking import asker_of
+from agent_runtime.asking import asker_of, requested_format
 from agent_runtime.core.events import TextDelta
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.failures import Failure
-from agent_runtime.outputs import FormatRefused, output_format
 from agent_runtime.routes.body import invalid_fields, read_body
 from agent_runtime.routes.call import Call, unwatched
 from agent_runtime.routes.chat_checks import wrong_fields
@@ -118,16 +117,12 @@ class _ChatCall(Call):
 
 def _question(body: ChatRequest, max_iterations: int) -> Question:
     """What a body asks; raises Problem if the format that it wants cannot be checked."""
-    try:
-        output = output_format(body.response_format)
-    except FormatRefused as refused:
-        raise Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, str(refused)) from None
     return Question(
         messages=body.run_messages(),
         max_iterations=max_iterations,
         remembered=False,
         stream=bool(body.stream),
         response_format=body.response_format,
-        output=output,
+        output=requested_format(body.response_format),
         client_tools=body.client_tools(),
     )

@@ -12,11 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent_runtime.agent import ApprovalNeeded
-from agent_runtime.asking import asker_of, turn_in
+from agent_runtime.asking import asker_of, question_of, turn_in
 from agent_runtime.core.events import Completed, Failed
-from agent_runtime.core.loop import Message
-from agent_runtime.errors import Problem, ProblemType
-from agent_runtime.outputs import FormatRefused, output_format
+from agent_runtime.errors import Problem
 from agent_runtime.routes.body import read_run_request
 from agent_runtime.routes.call import Call, unwatched
 from agent_runtime.routes.presence import while_present
@@ -47,21 +45,6 @@ def run_router(context: ProcessContext) -> APIRouter:
         return await _RunCall(context, request).answer()
 
     return router
-
-
-def question_of(body: RunRequest) -> Question:
-    """What a body asks; raises Problem if the format that it wants cannot be checked."""
-    try:
-        output = output_format(body.response_format)
-    except FormatRefused as refused:
-        raise Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, str(refused)) from None
-    return Question(
-        messages=(Message("user", body.query),),
-        max_iterations=body.max_iterations,
-        stream=body.stream,
-        response_format=body.response_format,
-        output=output,
-    )
 
 
 @dataclass(frozen=True, slots=True)

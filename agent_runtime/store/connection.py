@@ -20,6 +20,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from agent_api.report import StoreReport
 from agent_api.runtime_document import STORE_CA_FILE, STORE_URL_FILE
+from agent_runtime.mounted import Signature, signature_of
 from agent_runtime.store.circuit import CALLS_AT_ONCE, Circuit, StoreUnavailable
 
 SOCKET_SECONDS = 4.0
@@ -36,7 +37,7 @@ FRESH_SECONDS = 0.5
 
 MAX_URL_BYTES = 4096
 _log = structlog.get_logger("agent_runtime")
-_Signature = tuple[tuple[int, int, int], tuple[int, int, int] | None]
+_Signatures = tuple[Signature, Signature | None]
 
 
 class _GuardedPipeline(Pipeline):
@@ -188,7 +189,7 @@ class _MountedSource:
         self._options: dict[str, Any] = {}
         self._followed: tuple[str, int] | None = None
         self._client: Redis | None = None
-        self._signature: _Signature | None = None
+        self._signature: _Signatures | None = None
         self._retired: list[tuple[float, Redis]] = []
 
     def client(self) -> Redis:
@@ -219,7 +220,7 @@ class _MountedSource:
 
     def _look(self) -> None:
         try:
-            signature = (_signature(self._url_file), _signature_if_there(self._ca_file))
+            signature = (signature_of(self._url_file), _signature_if_there(self._ca_file))
             if signature == self._signature:
                 return
             options = _options(_read_url(self._url_file), self._ca_file)
@@ -310,13 +311,8 @@ def _read_url(path: Path) -> str:
     return url
 
 
-def _signature(path: Path) -> tuple[int, int, int]:
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_ino, stat.st_size
-
-
-def _signature_if_there(path: Path) -> tuple[int, int, int] | None:
+def _signature_if_there(path: Path) -> Signature | None:
     try:
-        return _signature(path)
+        return signature_of(path)
     except FileNotFoundError:
         return None

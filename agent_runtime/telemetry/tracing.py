@@ -18,7 +18,7 @@ from opentelemetry.trace import NoOpTracer, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from agent_runtime.telemetry.export import PausingExporter
-from agent_runtime.telemetry.spans import IterationSpan, ModelSpan, RunSpan, SpanPlan, ToolSpan, current_context
+from agent_runtime.telemetry.spans import IterationSpan, RunSpan, SpanPlan, ToolSpan, current_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,10 +97,6 @@ class Tracing:
     def iteration(self, number: int) -> IterationSpan:
         """Span of one turn of the loop, counted from 1."""
         return IterationSpan(SpanPlan(self._tracer, "iteration", {**self._common, "greylag.iteration": number}))
-
-    def model_call(self, endpoint: EndpointDocument) -> ModelSpan:
-        """Span of one call to an endpoint."""
-        return ModelSpan(self.plan_model_call(endpoint))
 
     def plan_model_call(self, endpoint: EndpointDocument) -> SpanPlan:
         """What the spans of an endpoint begin with: the same for every call."""

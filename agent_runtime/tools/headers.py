@@ -6,13 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from agent_api.runtime_document import HEADER_FILE
+from agent_runtime.mounted import SecretFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MAX_HEADER_BYTES = 16 * 1024
-_REMEMBERED_VALUES = 4
 _VALUE = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+(\S+)", re.IGNORECASE)
 
@@ -21,48 +20,31 @@ class HeaderMissing(Exception):
     """The file of a header is absent or holds no usable value; the message names the header only."""
 
 
-class HeaderFile:
-    """One header; unlike an API key its value may hold blanks, as in `Bearer abc`."""
+class HeaderFile(SecretFile):
+    """One header; unlike an API key its value may hold blanks, as in `Bearer abc`. Reading it raises HeaderMissing."""
+
+    max_bytes = 16 * 1024
 
     def __init__(self, name: str, path: Path) -> None:
+        super().__init__(path)
         self.name = name
-        self._path = path
-        self._signature: tuple[int, int, int] | None = None
-        self._values: list[str] = []
 
     @property
     def seen(self) -> tuple[str, ...]:
         """The latest values, and the secret within each."""
-        return (*self._values, *(match.group(1) for value in self._values if (match := _SCHEME.fullmatch(value))))
+        values = super().seen
+        return (*values, *(match.group(1) for value in values if (match := _SCHEME.fullmatch(value))))
 
-    def read(self) -> str:
-        """Value that the file holds now.
-
-        Raises
-        ------
-        HeaderMissing
-            If there is none.
-        """
-        try:
-            stat = self._path.stat()
-            signature = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-            if signature != self._signature:
-                self._remember(self._load())
-                self._signature = signature
-        except OSError as error:
-            self._signature = None
-            raise HeaderMissing(f"secret of header {self.name} is missing") from error
-        return self._values[-1]
-
-    def _load(self) -> str:
-        with self._path.open("rb") as file:
-            content = file.read(MAX_HEADER_BYTES + 1).strip()
-        if len(content) > MAX_HEADER_BYTES or not _VALUE.fullmatch(content):
+    def parse(self, content: bytes) -> str:
+        """The value: one line of ASCII."""
+        value = content.strip()
+        if len(value) > self.max_bytes or not _VALUE.fullmatch(value):
             raise HeaderMissing(f"secret of header {self.name} is not one line of printable ASCII")
-        return content.decode("ascii")
+        return value.decode("ascii")
 
-    def _remember(self, value: str) -> None:
-        self._values = [*(known for known in self._values if known != value), value][-_REMEMBERED_VALUES:]
+    def missing(self) -> HeaderMissing:
+        """There is no such file."""
+        return HeaderMissing(f"secret of header {self.name} is missing")
 
 
 class SecretHeaders:

@@ -1,14 +1,12 @@
 """The catalogue of bad manifests covers every field of the spec; that each is refused is an integration test."""
 
 import re
-from pathlib import Path
 
 import pytest
-import yaml
 
 from agent_api.reference import field_rows
+from tests.support.catalogue import CATALOGUE
 
-CATALOGUE = yaml.safe_load((Path(__file__).parents[1] / "data/bad_manifests.yaml").read_text(encoding="utf-8"))
 TOUCHED = {re.sub(r"\[[0-9]+\]", "[]", entry.get("set") or entry["remove"]) for entry in CATALOGUE["bad"]}
 NAMED = " ".join(re.sub(r"\[[0-9]+\]", "[]", entry["refused"]) for entry in CATALOGUE["bad"])
 PATHS = [row.path for row in field_rows("spec") if not row.path.startswith("fallback[].")]

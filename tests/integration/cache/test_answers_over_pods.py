@@ -10,7 +10,13 @@ import pytest
 from agent_runtime.cache import answers
 from agent_runtime.cache.answers import AnswerCache, CachedAnswer
 
-ANSWER = CachedAnswer("Hello", "gpt-4o", None)
+ANSWER = CachedAnswer("Hello", "gpt-4o")
+
+
+async def kept(cache, key):
+    """What is kept under a key, as a question that waits for nobody finds it."""
+    async with cache.claim(key, 0.0) as claim:
+        return claim.hit
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ async def test_age_is_that_of_the_answer_and_it_ends(open_at, redis_server):
     cache = AnswerCache(open_at(redis_server), 0.6)
     await cache.put("k", ANSWER)
     ages = []
-    while (hit := await cache.lookup("k")) is not None:
+    while (hit := await kept(cache, "k")) is not None:
         ages.append(hit.age_seconds)
         await asyncio.sleep(0.05)
     assert ages == sorted(ages)
@@ -86,7 +92,7 @@ async def test_age_is_that_of_the_answer_and_it_ends(open_at, redis_server):
 async def test_agents_of_a_namespace_share_no_answer(open_at, redis_server):
     first, second = (AnswerCache(open_at(redis_server, agent), 60) for agent in ("support", "sales"))
     await first.put("k", ANSWER)
-    assert await second.lookup("k") is None
+    assert await kept(second, "k") is None
 
 
 async def test_redis_that_goes_away_makes_every_question_new_and_fails_none(open_at, own_redis):

@@ -25,7 +25,8 @@ async def cached(start_runtime, provider, standing_redis):
 
 
 async def test_case_18_same_question_of_the_same_user_is_answered_from_memory_for_nothing(cached, provider):
-    first = (await cached.run(ASKED))[2]
+    _, asked, first = await cached.run(ASKED)
+    assert "x-greylag-cache" not in asked
     status, headers, again = await cached.run(ASKED)
     assert (status, provider.hits["gpt-x"]) == (200, 1)
     assert (again["answer"], again["cached"], again["cost_usd"], again["tokens_used"]) == (
@@ -35,6 +36,8 @@ async def test_case_18_same_question_of_the_same_user_is_answered_from_memory_fo
         0,
     )
     assert headers["x-greylag-outcome"] == "ok"
+    assert headers["x-greylag-cache"] == "hit"
+    assert int(headers["age"]) < 60
     assert await cached.metric('agent_cache_lookups_total{result="hit"}') == 1
     # By the other protocol and as a stream it is the same question.
     chatted = await cached.chat({"messages": [USER], "user": "ann"})

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent_runtime.core.days import day_of
+from agent_runtime.core.days import days_around
 from agent_runtime.llm.client import BudgetExceeded, LedgerUnavailable
 from agent_runtime.money.ledger import SpendLedger
 
@@ -113,5 +113,5 @@ async def test_a_zone_that_is_not_known_is_utc(at, live, payer):
 async def test_today_is_the_stores_day(ledger, live):
     live.limit(time_zone="Pacific/Auckland")
     now = datetime.now(UTC).timestamp()
-    days = {day_of(now + later, ZoneInfo("Pacific/Auckland")).name for later in (0, 5)}
+    days = {days_around(now + later, ZoneInfo("Pacific/Auckland"))[1].name for later in (0, 5)}
     assert (await ledger.spend()).day in days

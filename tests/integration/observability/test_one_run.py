@@ -84,6 +84,7 @@ async def test_no_secret_and_no_text_is_told_anywhere(stage, sink, secrets, text
     scene = await stage()
     status, _, body = await scene.runtime.run(QUESTION, scene.key)
     assert (status, body["answer"]) == (200, "walrus-answer [redacted:creditCards]")
+    assert await scene.runtime.metric('redactions_total{kind="creditCards"}') == 1
     assert scene.tools.headers[0]["Authorization"] == f"Bearer {secrets['header of the tool']}"
     assert scene.provider.calls[0].headers["Authorization"] == f"Bearer {secrets['key of the model']}"
     assert await failing(scene) == [502, 200, 400, 401, 400]

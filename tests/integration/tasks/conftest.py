@@ -9,52 +9,15 @@ import pytest
 
 from agent_runtime.core.loop import Message, ToolCall
 from agent_runtime.core.progress import Progress
-from agent_runtime.store.connection import open_store
 from agent_runtime.tasks.feed import EventFeed
 from agent_runtime.tasks.records import TaskLimits, TaskOrder
 from agent_runtime.tasks.store import TaskStore
 from agent_runtime.tasks.worker import TaskWorker
-from tests.support.redis import running_redis, write_secret
+from tests.support.store_fixtures import open_at, own_redis, redis_server, standing_redis, store
+
+__all__ = ["open_at", "own_redis", "redis_server", "standing_redis", "store"]
 
 REVISION = "support-5c9f0a1b2d"
-
-
-@pytest.fixture(scope="session")
-def standing_redis(tmp_path_factory):
-    with running_redis(tmp_path_factory.mktemp("redis") / "data") as server:
-        yield server
-
-
-@pytest.fixture
-def redis_server(standing_redis):
-    standing_redis.flush()
-    return standing_redis
-
-
-@pytest.fixture
-def own_redis(tmp_path):
-    """A server that the test may stop."""
-    with running_redis(tmp_path / "redis") as server:
-        yield server
-
-
-@pytest.fixture
-async def open_at(tmp_path):
-    opened = []
-
-    def build(server):
-        store = open_store(write_secret(tmp_path / f"store-{server.port}", server.url), "team-a", "support")
-        opened.append(store)
-        return store
-
-    yield build
-    for store in opened:
-        await store.aclose()
-
-
-@pytest.fixture
-def store(open_at, redis_server):
-    return open_at(redis_server)
 
 
 def short_limits(**changes):

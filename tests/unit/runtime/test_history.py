@@ -11,9 +11,7 @@ from agent_runtime.core.history import (
     PastTurn,
     complete_turn,
     estimate_tokens,
-    messages_of,
     plan_summary,
-    split_turns,
     summary_message,
     summary_request,
     trim_history,
@@ -56,19 +54,6 @@ def test_tokens_are_estimated_from_bytes_and_rounded_up():
 
 def test_calls_of_tools_are_counted():
     assert estimate_tokens(Message("assistant", "", (ToolCall("c", "abcd", "efgh"),))) == 2 + MESSAGE_OVERHEAD_TOKENS
-
-
-def test_turns_begin_with_a_question():
-    assert split_turns((*with_tool(), question("next"), answer())) == (with_tool(), (question("next"), answer()))
-
-
-def test_what_stands_before_the_first_question_is_a_turn_of_its_own():
-    assert split_turns((answer("hello"), question(), answer())) == ((answer("hello"),), (question(), answer()))
-
-
-@given(conversations())
-def test_splitting_loses_nothing(turns):
-    assert split_turns(messages_of(turns)) == tuple(turn.messages for turn in turns)
 
 
 @given(conversations(), st.integers(0, 500))

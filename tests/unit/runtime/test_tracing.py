@@ -17,7 +17,7 @@ from agent_runtime.core.faults import Fault, FaultKind
 from agent_runtime.core.loop import Message, ToolCall
 from agent_runtime.llm.client import EndpointFailed, ModelAnswer, ModelRequest, Run, Usage
 from agent_runtime.telemetry.export import PAUSE_SECONDS, PausingExporter
-from agent_runtime.telemetry.spans import MAX_CONTENT_CHARACTERS
+from agent_runtime.telemetry.spans import MAX_CONTENT_CHARACTERS, ModelSpan
 from agent_runtime.telemetry.traced_client import TracedClient
 from agent_runtime.telemetry.tracing import Identity, Tracing, open_tracing, provider_of
 
@@ -71,7 +71,7 @@ def test_run_is_a_tree_of_iterations_model_calls_and_tool_calls(tracing, kept):
     with begin(tracing):
         for number in (1, 2):
             with tracing.iteration(number):
-                with tracing.model_call(ENDPOINT) as call:
+                with ModelSpan(tracing.plan_model_call(ENDPOINT)) as call:
                     call.answered(ANSWER)
                 if number == 1:
                     with tracing.tool_call(name="kb.search", call_id="call-1") as tool:
@@ -92,7 +92,12 @@ def test_run_is_a_tree_of_iterations_model_calls_and_tool_calls(tracing, kept):
 
 
 def test_every_span_names_agent_and_revision(tracing, kept):
-    with begin(tracing), tracing.iteration(1), tracing.model_call(ENDPOINT), tracing.tool_call(name="t", call_id="c"):
+    with (
+        begin(tracing),
+        tracing.iteration(1),
+        ModelSpan(tracing.plan_model_call(ENDPOINT)),
+        tracing.tool_call(name="t", call_id="c"),
+    ):
         pass
     for span in kept.get_finished_spans():
         assert span.attributes["gen_ai.agent.name"] == "support"
@@ -118,7 +123,7 @@ def test_run_span_holds_the_ids_that_tie_it_to_logs_and_what_it_came_to(tracing,
 
 
 def test_model_span_holds_request_and_usage_by_their_names(tracing, kept):
-    with begin(tracing), tracing.model_call(ENDPOINT) as call:
+    with begin(tracing), ModelSpan(tracing.plan_model_call(ENDPOINT)) as call:
         call.asked([Message("user", SECRET)])
         call.answered(ANSWER)
     span = by_name(kept)["chat gpt-x"]
@@ -169,7 +174,7 @@ ERRORS = [
 @pytest.mark.parametrize(("error", "name"), ERRORS, ids=[name for _, name in ERRORS])
 def test_error_is_named_and_its_text_is_not_kept(tracing, kept, error, name):
     def broken():
-        with begin(tracing), tracing.model_call(ENDPOINT):
+        with begin(tracing), ModelSpan(tracing.plan_model_call(ENDPOINT)):
             raise error
 
     with pytest.raises(type(error)):
@@ -198,7 +203,7 @@ def test_no_text_is_kept_by_default(tracing, kept):
 def everything(tracing):
     call = ToolCall("call-1", "kb.search", json.dumps({"q": SECRET}))
     with begin(tracing):
-        with tracing.model_call(ENDPOINT) as model:
+        with ModelSpan(tracing.plan_model_call(ENDPOINT)) as model:
             model.asked([Message("user", SECRET), Message("assistant", "", (call,))])
             model.answered(ModelAnswer(SECRET, "gpt-x", "tool_calls", None, (call,)))
         with tracing.tool_call(name="kb.search", call_id="call-1") as tool:
@@ -234,12 +239,12 @@ def test_run_joins_the_trace_of_its_caller(either):
 
 def test_trace_is_passed_on_as_it_came_while_it_is_off():
     off = Tracing(IDENTITY)
-    with begin(off, CALLER), off.iteration(1), off.model_call(ENDPOINT):
+    with begin(off, CALLER), off.iteration(1), ModelSpan(off.plan_model_call(ENDPOINT)):
         assert off.inject() == {"traceparent": CALLER["traceparent"], "tracestate": "v=1"}
 
 
 def test_model_call_is_the_parent_of_what_the_model_server_does(tracing, kept):
-    with begin(tracing, CALLER), tracing.model_call(ENDPOINT):
+    with begin(tracing, CALLER), ModelSpan(tracing.plan_model_call(ENDPOINT)):
         passed_on = tracing.inject()
     span = by_name(kept)["chat gpt-x"]
     assert passed_on == {"traceparent": f"00-{TRACE}-{span.context.span_id:016x}-01", "tracestate": "v=1"}
@@ -253,7 +258,10 @@ def test_unusable_trace_of_a_caller_begins_a_new_one(either, parent):
 
 
 def test_caller_that_does_not_sample_is_obeyed(tracing, kept):
-    with begin(tracing, {"traceparent": CALLER["traceparent"][:-1] + "0"}), tracing.model_call(ENDPOINT):
+    with (
+        begin(tracing, {"traceparent": CALLER["traceparent"][:-1] + "0"}),
+        ModelSpan(tracing.plan_model_call(ENDPOINT)),
+    ):
         assert tracing.inject()["traceparent"].endswith("-00")
     assert kept.get_finished_spans() == ()
 
