@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from agent_api.meta import API_VERSION
+from agent_api.reference import field_rows
 from agent_api.v1alpha1.agent import AgentDeployment
 from agentctl.api_rules import broken_rules
 from agentctl.errors import ManifestError
@@ -21,6 +22,8 @@ from agentctl.yaml_documents import read_documents
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from pydantic_core import ErrorDetails
 
     from agent_api.meta import KeyReference
 
@@ -167,12 +170,19 @@ def _decoded(text: str, place: str) -> str:
 def _describe(error: ValidationError) -> str:
     """The first wrong fields with what they must be, never with what they are."""
     details = error.errors(include_input=False, include_url=False)
-    shown = [
-        f"{_path(item['loc'])}: {item['msg']}{'; put it in quotes' if item['type'] == _TEXT_ERROR else ''}"
-        for item in details[:MAX_SHOWN]
-    ]
+    shown = [f"{_path(item['loc'])}: {_what_it_must_be(item)}" for item in details[:MAX_SHOWN]]
     more = [f"and {len(details) - MAX_SHOWN} more"] if len(details) > MAX_SHOWN else []
     return "; ".join([*shown, *more])
+
+
+def _what_it_must_be(item: ErrorDetails) -> str:
+    """In place of a pattern, which few can read, what the reference says of the field."""
+    if item["type"] == "string_pattern_mismatch":
+        place = re.sub(r"\[[0-9]+\]", "[]", _path(item["loc"])).removeprefix("spec.")
+        described = next((row.description for row in field_rows("spec") if row.path == place), "")
+        if described:
+            return f"is not of the form that it must have: {described.removesuffix('.')}"
+    return f"{item['msg']}{'; put it in quotes' if item['type'] == _TEXT_ERROR else ''}"
 
 
 def _path(location: tuple[str | int, ...]) -> str:

@@ -178,6 +178,16 @@ ONLY_KUBERNETES = {
 """Why a manifest that the API server refuses may pass here, and the fields of which that is true."""
 
 
+def test_a_field_of_the_wrong_form_is_told_by_what_the_reference_says_of_it(read):
+    document = copy.deepcopy(AGENT)
+    document["spec"]["agent"]["timeout"] = "soon"
+    with pytest.raises(ManifestError) as refusal:
+        read(document)
+    told = str(refusal.value)
+    assert "spec.agent.timeout: is not of the form that it must have: One deadline for a whole run, at most 1h." in told
+    assert "pattern" not in told
+
+
 def test_what_the_api_server_refuses_is_refused_here_too(read):
     passed = []
     for entry in CATALOGUE["bad"]:
