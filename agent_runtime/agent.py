@@ -362,6 +362,8 @@ def without_repairs(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 async def _all(*calls: Coroutine[Any, Any, str | None]) -> list[str | None]:
     """Results in order; the first failure cancels the others and is raised by itself."""
+    if len(calls) == 1:
+        return [await calls[0]]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(call) for call in calls]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import signal
 import time
@@ -24,6 +25,12 @@ KEEP_ALIVE_SECONDS = 75
 """Above the idle time of the gateway's connections, so that the gateway closes them and never meets a closing one."""
 
 SHUTDOWN_MARGIN_SECONDS = 5.0
+GC_THRESHOLDS = (20_000, 20, 50)
+"""Objects, and collections of younger ones, between two collections of each age.
+
+A run makes some thousand objects with hardly a cycle among them; with Python's 700 the collector takes 4 % of the CPU.
+"""
+
 _log = structlog.get_logger("agent_runtime")
 
 
@@ -49,6 +56,9 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port, and tell so."""
         await super().startup(sockets)
+        # What is there by now stays: the collector need not look at it again and again.
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         if self._on_started is not None:
             self._on_started()
 

@@ -226,6 +226,8 @@ class AnswerCache:
 
 
 async def _acquired(lock: asyncio.Lock, deadline: float) -> bool:
+    if not lock.locked():
+        return await lock.acquire()
     try:
         async with asyncio.timeout_at(deadline):
             await lock.acquire()

@@ -83,7 +83,8 @@ class Admission:
             self._note_enforced(enforced=False)
             return occupied
         except asyncio.CancelledError:
-            self._release_soon(occupied)
+            if occupied.slot is not None:
+                self._free_soon(occupied.slot)
             raise
         self._note_enforced(enforced=True)
         if scope:
@@ -92,17 +93,18 @@ class Admission:
 
     async def release(self, ticket: Ticket) -> None:
         """Free the slot of a run; raises nothing, and goes on in the background if the caller is cancelled."""
-        task = self._release_soon(ticket)
-        if task is not None:
-            await asyncio.shield(task)
-
-    def _release_soon(self, ticket: Ticket) -> asyncio.Task[None] | None:
         if ticket.slot is None:
-            return None
-        task = asyncio.create_task(self._free(ticket.slot))
+            return
+        try:
+            await self._free(ticket.slot)
+        except asyncio.CancelledError:
+            self._free_soon()
+            raise
+
+    def _free_soon(self, *slots: str) -> None:
+        task = asyncio.create_task(self._free(*slots))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _free(self, *slots: str) -> None:
         # Those that could not be freed before go along.

@@ -112,15 +112,15 @@ class BudgetedClient:
 
     async def _settle(self, request: ModelRequest, hold: Hold | None, bill: Bill, *, wait: bool) -> None:
         run, ledger = request.run, self._ledger
-        if ledger is not None and (hold is not None or bill.micro):
-            payer = hold or ledger.unreserved(_payer(run))
-            task = ledger.settle_soon(payer, bill.micro or 0, bill.tokens)
-        else:
-            task = None
+        payer = hold or (None if ledger is None or not bill.micro else ledger.unreserved(_payer(run)))
         run.spent_micro += bill.micro or 0
         run.tokens += bill.tokens
-        if task is not None and wait:
-            await asyncio.shield(task)
+        if ledger is None or payer is None:
+            return
+        if wait:
+            await ledger.settle(payer, bill.micro or 0, bill.tokens)
+        else:
+            ledger.settle_soon(payer, bill.micro or 0, bill.tokens)
 
     def _bill_of_answer(self, answer: ModelAnswer, worst: WorstCase, most: int | None) -> Bill:
         usage = answer.usage

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx2
 import orjson
-from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, AsyncStream
+from openai import APIStatusError
 
 from agent_api.meta import REQUEST_ID_HEADER
 from agent_runtime.core.faults import Fault, FaultKind, fault_of_status
 from agent_runtime.llm.chunks import AnswerParts, ChunkMalformed, Delta, read_chunk
 from agent_runtime.llm.client import EndpointFailed, ModelAnswer, StreamBroken
 from agent_runtime.llm.credentials import CredentialMissing
+from agent_runtime.llm.endpoint_connection import EndpointConnection
 from agent_runtime.llm.event_stream import EventStream
 from agent_runtime.llm.quirks import quirks_of
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from agent_runtime.llm.client import ModelRequest
     from agent_runtime.llm.credentials import Credentials
 
-COMPLETIONS_PATH = "/chat/completions"
 TAIL_SECONDS = 2.0
 """How long a finished answer is held for the usage that should follow it."""
 
@@ -36,8 +36,7 @@ DRAIN_SECONDS = 0.1
 """How long the end of a stream is waited for, so that its connection can be used again."""
 
 _END = b"[DONE]"
-_HEADERS = {"Content-Type": "application/json"}
-_CONNECTION_ERRORS = (APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError)
+_CONNECTION_ERRORS = (httpx2.HTTPError, aiohttp.ClientError, OSError)
 
 
 class OpenAIClient:
@@ -56,9 +55,7 @@ class OpenAIClient:
         self._quirks = quirks_of(endpoint.model, endpoint.base_url)
         self._position = position
         self._credentials = credentials
-        self._client = AsyncOpenAI(
-            api_key=self._current_key, base_url=endpoint.base_url, max_retries=0, timeout=None, http_client=http
-        )
+        self._connection = EndpointConnection(endpoint.base_url, http)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         """Answer the request.
@@ -84,58 +81,53 @@ class OpenAIClient:
             fault = Fault(FaultKind.CONNECTION)
         except (ChunkMalformed, ValueError):
             fault = Fault(FaultKind.MALFORMED)
-        except APIError:
-            fault = Fault(FaultKind.UNAVAILABLE)
         if exchange.emitted:
             raise StreamBroken(f"{self._endpoint.model}: {fault}, after a part of the answer") from None
         raise EndpointFailed(self._endpoint.model, fault) from None
 
     async def _exchange(self, request: ModelRequest, exchange: _Exchange) -> ModelAnswer:
         parts = exchange.parts
-        self._credentials.key(self._position)
         total_at = min(exchange.asked_at + self._endpoint.total_seconds, request.deadline)
         first_at = min(exchange.asked_at + self._endpoint.first_token_seconds, total_at)
         try:
-            async with asyncio.timeout_at(first_at) as timer, await self._open(request) as stream:
-                # Not the stream's own events: decoding them there costs half of a call.
-                await self._follow(stream.response.aiter_bytes(), exchange, timer, total_at)
+            async with asyncio.timeout_at(first_at) as timer, aclosing(await self._open(request)) as response:
+                # Not the SDK's events: decoding them there costs half of a call.
+                await self._follow(response.aiter_bytes(), exchange, timer, total_at)
         except TimeoutError:
-            if parts.finish_reason is None:
+            if not exchange.complete:
                 raise _Stopped(self._timeout_fault(parts, over=asyncio.get_running_loop().time() >= total_at)) from None
         except _CONNECTION_ERRORS:
-            if parts.finish_reason is None:
+            if not exchange.complete:
                 raise
         return self._answer(parts)
 
-    async def _open(self, request: ModelRequest) -> AsyncStream[object]:
+    async def _open(self, request: ModelRequest) -> httpx2.Response:
         # Not `chat.completions.create`: its conversions of fields cost as much as the rest of the call.
-        return await self._client.post(
-            COMPLETIONS_PATH,
-            cast_to=object,
-            content=_encoded(self.body(request)),
-            options={"headers": {**_HEADERS, REQUEST_ID_HEADER: request.request_id, **request.run.trace_headers}},
-            stream=True,
-            stream_cls=AsyncStream[object],
+        key, content = self._credentials.key(self._position), _encoded(self.body(request))
+        return await self._connection.open(
+            key, content, {REQUEST_ID_HEADER: request.request_id, **request.run.trace_headers}
         )
 
     async def _follow(
         self, content: AsyncIterator[bytes], exchange: _Exchange, timer: asyncio.Timeout, total_at: float
     ) -> None:
-        """Read a stream to its end, and set the timer anew with everything that comes."""
+        """Read a stream to its end, and set the timer anew with every part that comes."""
         clock = asyncio.get_running_loop().time
         async for part in content:
+            if exchange.over:
+                # Read out, so that the connection can be used again; what comes after the mark of its end is nothing.
+                continue
             for delta in exchange.read(part):
                 if await exchange.add(delta):
                     self._first_token(self._endpoint.model, clock() - exchange.asked_at)
-                if exchange.parts.begun:
-                    timer.reschedule(min(clock() + self._patience(exchange.parts), total_at))
-            if exchange.over:
-                await _drain(content)
-                return
+            if exchange.begun:
+                timer.reschedule(min(clock() + self._patience(exchange), total_at))
 
-    def _patience(self, parts: AnswerParts) -> float:
+    def _patience(self, exchange: _Exchange) -> float:
         idle = self._endpoint.idle_seconds
-        return idle if parts.finish_reason is None else min(idle, TAIL_SECONDS)
+        if exchange.over:
+            return DRAIN_SECONDS
+        return idle if exchange.parts.finish_reason is None else min(idle, TAIL_SECONDS)
 
     def _timeout_fault(self, parts: AnswerParts, *, over: bool) -> Fault:
         if over:
@@ -149,9 +141,6 @@ class OpenAIClient:
                 raise _Stopped(Fault(FaultKind.CUT))
             reason = "stop"
         return ModelAnswer(parts.text, self._endpoint.model, reason, parts.usage, parts.tool_calls)
-
-    async def _current_key(self) -> str:
-        return self._credentials.key(self._position)
 
     def body(self, request: ModelRequest) -> dict[str, object]:
         """Body of the call, as the OpenAI protocol has it; what is ours wins over parameters passed through."""
@@ -186,6 +175,16 @@ class _Exchange:
         self._events = EventStream()
         self._request = request
         request.run.produced_bytes = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the answer has come."""
+        return self.over or self.parts.begun
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more of the answer is to come."""
+        return self.over or self.parts.finish_reason is not None
 
     def read(self, part: bytes) -> Iterator[Delta]:
         """Deltas of the events that a part of the stream completes, up to the mark of its end."""
@@ -223,14 +222,6 @@ def _encoded(body: dict[str, object]) -> bytes:
     except TypeError as error:
         # A text with half a character: no JSON of it is possible.
         raise ChunkMalformed(str(error)) from None
-
-
-async def _drain(content: AsyncIterator[bytes]) -> None:
-    """Read a stream out; what comes after the mark of its end is nothing to us."""
-    with suppress(TimeoutError, *_CONNECTION_ERRORS):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in content:
-                pass
 
 
 def _wire_message(message: Message) -> dict[str, Any]:

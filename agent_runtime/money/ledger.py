@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -177,15 +177,24 @@ class SpendLedger:
                 raise LedgerUnavailable("the reservation was given up")
 
     async def settle(self, hold: Hold, micro: int, tokens: int) -> None:
-        """Replace a hold by what the call took; raises nothing, and is made up for later if the store is away."""
-        await self._deliver(_Settlement(hold, micro, tokens, time.monotonic()))
+        """Replace a hold by what the call took.
 
-    def settle_soon(self, hold: Hold, micro: int, tokens: int) -> asyncio.Task[None]:
+        Raises nothing: it is made up for later if the store is away, and in the background if the caller is cancelled.
+        """
+        try:
+            await self._deliver(_Settlement(hold, micro, tokens, time.monotonic()))
+        except asyncio.CancelledError:
+            self._keep(self._make_up())
+            raise
+
+    def settle_soon(self, hold: Hold, micro: int, tokens: int) -> None:
         """Settle in a task that outlives its caller."""
-        task = asyncio.create_task(self.settle(hold, micro, tokens))
+        self._keep(self.settle(hold, micro, tokens))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     def unreserved(self, payer: Payer) -> Hold:
         """What to settle for a call that no limit applies to: its cost is counted all the same."""

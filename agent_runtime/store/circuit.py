@@ -21,7 +21,7 @@ OPEN_SECONDS = 0.5
 """How long calls fail at once before one of them tries again."""
 
 CALL_SECONDS = 5.0
-"""Longest call, connecting included."""
+"""Longest call, connecting included: a slow disk holds Redis up for a second and more, and a run rather waits."""
 
 CALLS_AT_ONCE = 32
 QUEUE_SECONDS = 5.0

@@ -21,10 +21,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from agent_api.report import StoreReport
 from agent_api.runtime_document import STORE_CA_FILE, STORE_URL_FILE
 from agent_runtime.mounted import Signature, signature_of
-from agent_runtime.store.circuit import CALLS_AT_ONCE, Circuit, StoreUnavailable
-
-SOCKET_SECONDS = 4.0
-"""Longest answer: a slow disk holds Redis up for a second and more, and a run rather waits than fails."""
+from agent_runtime.store.circuit import CALL_SECONDS, CALLS_AT_ONCE, Circuit, StoreUnavailable
 
 CONNECT_SECONDS = 1.0
 PING_SECONDS = 1.0
@@ -65,11 +62,10 @@ class _GuardedRedis(Redis):
     async def _exchange(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the base
         connection = None
         try:
-            # Not the library's own timeout, which makes a task of every write.
-            async with asyncio.timeout(SOCKET_SECONDS):
-                connection = await self._take()
-                await connection.send_command(*args)
-                return await self.parse_response(connection, args[0], **options)
+            # The circuit's timeout is the only one: the library's own makes a task of every write.
+            connection = await self._take()
+            await connection.send_command(*args)
+            return await self.parse_response(connection, args[0], **options)
         finally:
             if connection is not None:
                 await self._put_back(connection)
@@ -289,7 +285,7 @@ def _options(url: str, ca_file: Path) -> dict[str, Any]:
         options["ssl_ca_certs"] = str(ca_file)
     return options | {
         "max_connections": CALLS_AT_ONCE + KEPT_CONNECTIONS,
-        "timeout": SOCKET_SECONDS,
+        "timeout": CALL_SECONDS,
         "socket_timeout": None,
         "socket_connect_timeout": CONNECT_SECONDS,
         # The default repeats commands whose answer was lost: a script would run twice.

@@ -105,11 +105,12 @@ class RunSpan(SpanScope):
         self, outcome: str, *, problem: str = "", tokens: int | None = None, cost_micro: int | None = None
     ) -> None:
         """Say what the run came to; `problem` is the type of a run without an answer."""
-        self.span.set_attribute("greylag.outcome", outcome)
+        found: dict[str, AttributeValue] = {"greylag.outcome": outcome}
         if tokens is not None:
-            self.span.set_attribute("greylag.usage.total_tokens", tokens)
+            found["greylag.usage.total_tokens"] = tokens
         if cost_micro is not None:
-            self.span.set_attribute("greylag.cost.usd", cost_micro / _MICRO)
+            found["greylag.cost.usd"] = cost_micro / _MICRO
+        self.span.set_attributes(found)
         if problem:
             self.failed(problem)
 
@@ -133,14 +134,17 @@ class ModelSpan(SpanScope):
         span = self.span
         if not span.is_recording():
             return
-        span.set_attribute("gen_ai.response.model", answer.model)
-        span.set_attribute("gen_ai.response.finish_reasons", (answer.finish_reason,))
+        found: dict[str, AttributeValue] = {
+            "gen_ai.response.model": answer.model,
+            "gen_ai.response.finish_reasons": (answer.finish_reason,),
+        }
         if answer.usage is not None:
-            span.set_attribute("gen_ai.usage.input_tokens", answer.usage.input_tokens)
-            span.set_attribute("gen_ai.usage.output_tokens", answer.usage.output_tokens)
-            span.set_attribute("gen_ai.usage.cache_read.input_tokens", answer.usage.cached_tokens)
+            found["gen_ai.usage.input_tokens"] = answer.usage.input_tokens
+            found["gen_ai.usage.output_tokens"] = answer.usage.output_tokens
+            found["gen_ai.usage.cache_read.input_tokens"] = answer.usage.cached_tokens
         if answer.cost_micro is not None:
-            span.set_attribute("greylag.cost.usd", answer.cost_micro / _MICRO)
+            found["greylag.cost.usd"] = answer.cost_micro / _MICRO
+        span.set_attributes(found)
         self._keep_text(
             "gen_ai.output.messages",
             lambda redact: _written([_message("assistant", answer.text, answer.tool_calls, redact)]),

@@ -51,17 +51,23 @@ class GuardedSource:
         """Call the source; raises SourceError. Waiting for a free slot is part of the time."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        try:
-            async with asyncio.timeout_at(end):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise SourceUnavailable("too many calls of this source are waiting") from None
+        await self._take_slot(end)
         try:
             if not self._breaker.admit(loop.time()):
                 raise SourceUnavailable("the source failed again and again and is left alone for a while")
             return await self._watched(tool, arguments, trace, max(end - loop.time(), 0.001))
         finally:
             self._slots.release()
+
+    async def _take_slot(self, end: float) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
+        try:
+            async with asyncio.timeout_at(end):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise SourceUnavailable("too many calls of this source are waiting") from None
 
     async def _watched(self, tool: str, arguments: Mapping[str, Any], trace: Mapping[str, str], seconds: float) -> str:
         loop = asyncio.get_running_loop()

@@ -179,18 +179,20 @@ async def test_case_7_caller_who_went_away_still_pays(
     assert (await ledger.spend()).spent_micro == request.run.spent_micro == expected
 
 
-async def test_case_7_settlement_goes_on_when_the_caller_leaves_during_it(budgeted, ledger, live, ask, monkeypatch):
+async def test_case_7_settlement_goes_on_when_the_caller_leaves_during_it(
+    budgeted, ledger, live, ask, monkeypatch, store
+):
     live.limit(daily_micro=10**6)
     _, client = budgeted()
     begun = asyncio.Event()
     settle = ledger.settle
 
-    async def slow(*arguments):
+    async def settle_slowly(*arguments):
+        await store.client.client_pause(300)
         begun.set()
-        await asyncio.sleep(0.05)
         await settle(*arguments)
 
-    monkeypatch.setattr(ledger, "settle", slow)
+    monkeypatch.setattr(ledger, "settle", settle_slowly)
     task = asyncio.create_task(client.complete(ask()))
     await begun.wait()
     task.cancel()
