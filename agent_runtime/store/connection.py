@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
@@ -21,16 +20,16 @@ from redis.maint_notifications import MaintNotificationsConfig
 from agent_api.report import StoreReport
 from agent_api.runtime_document import STORE_CA_FILE, STORE_URL_FILE
 from agent_runtime.mounted import Signature, signature_of
-from agent_runtime.store.circuit import CALL_SECONDS, CALLS_AT_ONCE, Circuit, StoreUnavailable
+from agent_runtime.store.circuit import CALL_SECONDS, Circuit, StoreUnavailable
+from agent_runtime.store.wire import Wire
 
 CONNECT_SECONDS = 1.0
 PING_SECONDS = 1.0
 RETIRED_SECONDS = 5.0
 """How long calls of a replaced client may still end."""
 
-KEPT_CONNECTIONS = 8
-FRESH_SECONDS = 0.5
-"""How long after its last command a connection is taken for alive."""
+MAX_CONNECTIONS = 40
+"""Those of pipelines, one for the other commands, and those that stalled and were not closed yet."""
 
 MAX_URL_BYTES = 4096
 _log = structlog.get_logger("agent_runtime")
@@ -44,47 +43,48 @@ class _GuardedPipeline(Pipeline):
         return await self.circuit.call(super().execute, raise_on_error)
 
 
-class _GuardedRedis(Redis):
-    """A client whose every command goes through the circuit.
+class _Answer:
+    """What the library reads the answer to one command from."""
 
-    A few connections are kept out of the pool between commands: what it does around each costs more than the command.
-    """
+    def __init__(self, wire: Wire, command: tuple[Any, ...]) -> None:
+        self._wire = wire
+        self._command = command
+
+    async def read_response(self) -> Any:  # noqa: ANN401 - as the library's connection
+        return await self._wire.ask(self._command)
+
+
+class _GuardedRedis(Redis):
+    """A client whose every command goes through the circuit, and all but pipelines over one wire."""
 
     def __init__(self, pool: BlockingConnectionPool, circuit: Circuit) -> None:
         super().__init__(connection_pool=pool)
         self.auto_close_connection_pool = True
         self._circuit = circuit
-        self._kept: list[tuple[float, Connection]] = []
+        self._connecting = asyncio.Lock()
+        self._wire: Wire | None = None
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the base
         return await self._circuit.call(self._exchange, *args, **options)
 
     async def _exchange(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the base
-        connection = None
-        try:
-            # The circuit's timeout is the only one: the library's own makes a task of every write.
-            connection = await self._take()
-            await connection.send_command(*args)
-            return await self.parse_response(connection, args[0], **options)
-        finally:
-            if connection is not None:
-                await self._put_back(connection)
+        wire = self._wire
+        if wire is None or not wire.usable:
+            wire = await self._connected()
+        # The circuit's timeout is the only one: the library's own makes a task of every write.
+        return await self.parse_response(cast("Connection", _Answer(wire, args)), args[0], **options)
 
-    async def _take(self) -> Connection:
-        if self._kept:
-            since, connection = self._kept.pop()
-            if connection.is_connected and time.monotonic() - since < FRESH_SECONDS:
-                return connection
-            # The server may have closed it since: the pool looks.
-            await self.connection_pool.release(connection)
-        fresh: Connection = await self.connection_pool.get_connection()  # type: ignore[no-untyped-call]
-        return fresh
+    async def _connected(self) -> Wire:
+        async with self._connecting:
+            if self._wire is None or not self._wire.usable:
+                connection = await self.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+                self._wire = Wire(connection, self.connection_pool)
+            return self._wire
 
-    async def _put_back(self, connection: Connection) -> None:
-        if connection.is_connected and len(self._kept) < KEPT_CONNECTIONS:
-            self._kept.append((time.monotonic(), connection))
-        else:
-            await self.connection_pool.release(connection)
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 - as the base
+        if self._wire is not None:
+            await self._wire.aclose()
+        await super().aclose(close_connection_pool)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: FBT001, FBT002
         pipeline = _GuardedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
@@ -284,7 +284,7 @@ def _options(url: str, ca_file: Path) -> dict[str, Any]:
     if url.startswith("rediss://") and ca_file.exists():
         options["ssl_ca_certs"] = str(ca_file)
     return options | {
-        "max_connections": CALLS_AT_ONCE + KEPT_CONNECTIONS,
+        "max_connections": MAX_CONNECTIONS,
         "timeout": CALL_SECONDS,
         "socket_timeout": None,
         "socket_connect_timeout": CONNECT_SECONDS,

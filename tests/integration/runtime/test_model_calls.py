@@ -289,6 +289,17 @@ async def test_first_token_is_measured_once_a_call(chain, provider, document_of,
     assert (model, 0.2 <= seconds < 5) == ("gpt-x", True)
 
 
+async def test_provider_learns_the_organization_of_the_environment_and_nothing_of_the_machine(
+    chain, provider, document_of, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    await chain(document_of(provider.base_url)).ask()
+    (call,) = provider.calls
+    assert call["headers"]["OpenAI-Organization"] == "org-1"
+    assert call["headers"]["Content-Type"] == "application/json"
+    assert [name for name in call["headers"] if name.lower().startswith("x-stainless")] == []
+
+
 async def test_tools_and_their_calls_are_told_as_the_protocol_has_them(chain, provider, document_of):
     call = ToolCall("c00100000", "kb__search", '{"q": 1}')
     client = chain(document_of(provider.base_url))
