@@ -21,7 +21,7 @@ OPEN_SECONDS = 0.5
 """How long calls fail at once before one of them tries again."""
 
 CALL_SECONDS = 5.0
-"""Longest call, connecting included: a slow disk holds Redis up for a second and more, and a run rather waits."""
+"""Longest wait for an answer, or to connect: a slow disk holds Redis up for a second and more; a run rather waits."""
 
 CALLS_AT_ONCE = 32
 QUEUE_SECONDS = 5.0
@@ -63,7 +63,7 @@ class Circuit:
         return StoreReport(reachable=self._reachable, was_reached=self._was_reached, reason=self._reason)
 
     async def call(self, function: Callable[..., Awaitable[_T]], *args: object, **options: object) -> _T:
-        """Await a call; raises StoreUnavailable for anything that the store does wrong."""
+        """Await a call, which bounds its own time; raises StoreUnavailable for anything that the store does wrong."""
         self._refuse_while_open()
         await self._take_turn()
         try:
@@ -93,8 +93,7 @@ class Circuit:
             # This call is the one that tries; the others go on failing until it has ended.
             self._closed_until = time.monotonic() + CALL_SECONDS + OPEN_SECONDS
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                result = await function(*args, **options)
+            result = await function(*args, **options)
         except (NoScriptError, WatchError):
             # Answers that the caller waits for: the server is well.
             self._succeeded()

@@ -40,7 +40,11 @@ class _GuardedPipeline(Pipeline):
     circuit: Circuit
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - as the base
-        return await self.circuit.call(super().execute, raise_on_error)
+        return await self.circuit.call(self._execute, raise_on_error)
+
+    async def _execute(self, raise_on_error: bool) -> list[Any]:  # noqa: FBT001 - as execute
+        async with asyncio.timeout(CALL_SECONDS):
+            return await super().execute(raise_on_error)
 
 
 class _Answer:
@@ -71,11 +75,10 @@ class _GuardedRedis(Redis):
         wire = self._wire
         if wire is None or not wire.usable:
             wire = await self._connected()
-        # The circuit's timeout is the only one: the library's own makes a task of every write.
         return await self.parse_response(cast("Connection", _Answer(wire, args)), args[0], **options)
 
     async def _connected(self) -> Wire:
-        async with self._connecting:
+        async with asyncio.timeout(CALL_SECONDS), self._connecting:
             if self._wire is None or not self._wire.usable:
                 connection = await self.connection_pool.get_connection()  # type: ignore[no-untyped-call]
                 self._wire = Wire(connection, self.connection_pool)

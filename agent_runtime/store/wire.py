@@ -7,14 +7,15 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import DataError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from agent_runtime.store.circuit import CALL_SECONDS
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import Connection, ConnectionPool
-
-STALLED_SECONDS = 4.0
-"""How old a question without an answer is when nothing new is asked on its connection any more."""
 
 
 class Wire:
@@ -23,12 +24,13 @@ class Wire:
     def __init__(self, connection: Connection, pool: ConnectionPool) -> None:
         self._connection = connection
         self._pool = pool
-        self._open: deque[asyncio.Future[Any]] = deque()
+        self._open: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._unsent: list[bytes] = []
         self._news = asyncio.Event()
         self._retired = False
         self._read_out = False
         self._error: RedisError | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -42,22 +44,20 @@ class Wire:
         Raises
         ------
         RedisError
-            The server's error, or that of the connection: then the command may have been carried out.
+            The server's error, or that of the connection, or none came within CALL_SECONDS: then the command may have
+            been carried out.
         """
         if self._error is not None:
             raise self._error
         loop = asyncio.get_running_loop()
-        self._unsent += self._connection.pack_command(*command)
+        self._unsent.append(packed(command))
         answer: asyncio.Future[Any] = loop.create_future()
-        self._open.append(answer)
+        deadline = loop.time() + CALL_SECONDS
+        self._open.append((deadline, answer))
         self._news.set()
-        asked_at = loop.time()
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            if loop.time() - asked_at >= STALLED_SECONDS:
-                self._retire()
-            raise
+        if self._timer is None:
+            self._timer = loop.call_at(deadline, self._fail_overdue)
+        return await answer
 
     async def aclose(self) -> None:
         """Close the connection; open questions fail."""
@@ -65,11 +65,23 @@ class Wire:
         with suppress(asyncio.CancelledError):
             await self._task
 
-    def _retire(self) -> None:
-        """Ask nothing new; what is open may still be answered, for as long as anybody waits."""
-        if not self._retired:
+    def _fail_overdue(self) -> None:
+        """Fail what waited too long, and then ask nothing new: what is open may still be answered.
+
+        One timer for all questions, set for the oldest: one for each costs as much as the rest of asking.
+        """
+        loop, self._timer = asyncio.get_running_loop(), None
+        for deadline, answer in self._open:
+            if answer.done():
+                continue
+            if deadline > loop.time():
+                self._timer = loop.call_at(deadline, self._fail_overdue)
+                return
             self._retired = True
-            asyncio.get_running_loop().call_later(STALLED_SECONDS, self._task.cancel)
+            answer.set_exception(RedisTimeoutError("no answer"))
+        if self._retired:
+            # Nobody waits for anything here any more.
+            self._task.cancel()
 
     async def _run(self) -> None:
         error: Exception = RedisConnectionError("closed")
@@ -81,10 +93,12 @@ class Wire:
             error = failures.exceptions[0]
         finally:
             self._error = error if isinstance(error, RedisError) else RedisConnectionError("lost")
-            for answer in self._open:
+            for _, answer in self._open:
                 if not answer.done():
                     answer.set_exception(self._error)
             self._open.clear()
+            if self._timer is not None:
+                self._timer.cancel()
             await self._connection.disconnect(nowait=True)
             await self._pool.release(self._connection)
 
@@ -121,6 +135,18 @@ class Wire:
     def _next_open(self) -> asyncio.Future[Any]:
         if not self._open:
             raise RedisConnectionError("an answer that nobody asked for")
-        answer = self._open.popleft()
+        _, answer = self._open.popleft()
         # Whoever has left hears nothing.
         return asyncio.get_running_loop().create_future() if answer.done() else answer
+
+
+def packed(command: tuple[Any, ...]) -> bytes:
+    """A command as the protocol has it (RESP: an array of bulk strings); raises DataError for what it cannot hold."""
+    name = command[0]
+    if " " in name:
+        # The library writes commands of two words so.
+        command = (*name.split(), *command[1:])
+    try:
+        return bytes(hiredis.pack_command(command))
+    except TypeError as error:
+        raise DataError(str(error)) from None

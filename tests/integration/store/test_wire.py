@@ -6,13 +6,15 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import DataError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from agent_runtime.store import wire as wires
+from agent_runtime.store.circuit import StoreUnavailable
 from agent_runtime.store.connection import open_store
-from agent_runtime.store.wire import Wire
+from agent_runtime.store.wire import Wire, packed
 from tests.support.redis import write_secret
 
 AT_ONCE = 500
@@ -139,14 +141,50 @@ async def test_store_opens_a_new_connection_after_the_server_closed_the_old_one(
 
 
 async def test_connection_without_answers_is_left_for_a_new_one(monkeypatch, tmp_path, redis_server):
-    monkeypatch.setattr(wires, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(wires, "CALL_SECONDS", 0.3)
     async with relayed(redis_server, silent=1) as (relay, port):
         store = open_store(write_secret(tmp_path / "secret", f"redis://127.0.0.1:{port}/0"), "team-a", "support")
         await store.client.ping()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await store.client.get("a")
+        with pytest.raises(StoreUnavailable, match="did not answer in time"):
+            await store.client.get("a")
         async with asyncio.timeout(5):
             assert await store.client.set("a", "1")
         assert relay.accepted == 2
         await store.aclose()
+
+
+async def test_late_answer_is_nobodys_and_a_wire_that_nobody_waits_on_gives_its_connection_back(monkeypatch, pool):
+    monkeypatch.setattr(wires, "CALL_SECONDS", 0.3)
+    wire = Wire(await pool.get_connection(), pool)
+    with pytest.raises(RedisTimeoutError):
+        await wire.ask(("BLPOP", "nothing", 0.6))
+    assert not wire.usable
+    async with asyncio.timeout(10):
+        while pool._in_use_connections:
+            await asyncio.sleep(0.01)
+
+
+async def test_patience_is_counted_from_each_question_of_its_own(monkeypatch, wire):
+    monkeypatch.setattr(wires, "CALL_SECONDS", 0.6)
+    for _ in range(4):
+        # Together longer than one may take.
+        assert await wire.ask(("BLPOP", "nothing", 0.25)) is None
+    assert wire.usable
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("SET", "k", b"\x00\r\n", "PX", 12),
+        ("EVALSHA", "abc", 1, "k", 1.5, 1e-9, 10**15, -3, "\u00fc", ""),
+        ("SCRIPT LOAD", "return 1"),
+    ],
+)
+def test_command_is_packed_as_the_library_packs_it(command):
+    assert packed(command) == b"".join(Connection(protocol=2).pack_command(*command))
+
+
+@pytest.mark.parametrize("value", [None, True, ["a"], object()])
+def test_value_that_the_protocol_cannot_hold_is_refused(value):
+    with pytest.raises(DataError):
+        packed(("SET", "k", value))
