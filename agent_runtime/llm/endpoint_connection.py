@@ -9,7 +9,7 @@ import httpx2
 from openai import APIStatusError, AsyncOpenAI
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
 COMPLETIONS_PATH = b"chat/completions"
 _NO_KEY = "comes with each call"
@@ -36,7 +36,9 @@ class EndpointConnection(AsyncOpenAI):
     def _common_headers(self) -> _Headers:
         """The SDK's headers, such as those of organization and project."""
         named = {name: value for name, value in self.default_headers.items() if isinstance(value, str)}
-        return _encoded({name: value for name, value in named.items() if not name.lower().startswith(_TELEMETRY)})
+        sent = {name: value for name, value in named.items() if not name.lower().startswith(_TELEMETRY)}
+        # A proxy that packs a stream holds parts of it back.
+        return _encoded({**sent, "Accept-Encoding": "identity"})
 
     async def open(self, key: str, content: bytes, headers: Mapping[str, str]) -> httpx2.Response:
         """Ask for a completion; the answer is to be closed by the caller.
@@ -55,6 +57,16 @@ class EndpointConnection(AsyncOpenAI):
             await response.aclose()
             raise APIStatusError(f"status {response.status_code}", response=response, body=None)
         return response
+
+
+def parts_of(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """Body of a response as it comes; raises httpx2.HTTPError.
+
+    The decoders of httpx, and what it counts, are passed only if it is packed, although nobody asked for that.
+    """
+    if "content-encoding" in response.headers or not isinstance(response.stream, httpx2.AsyncByteStream):
+        return response.aiter_bytes()
+    return aiter(response.stream)
 
 
 def _encoded(headers: Mapping[str, str]) -> _Headers:

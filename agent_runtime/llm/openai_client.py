@@ -17,7 +17,7 @@ from agent_runtime.core.faults import Fault, FaultKind, fault_of_status
 from agent_runtime.llm.chunks import AnswerParts, ChunkMalformed, Delta, read_chunk
 from agent_runtime.llm.client import EndpointFailed, ModelAnswer, StreamBroken
 from agent_runtime.llm.credentials import CredentialMissing
-from agent_runtime.llm.endpoint_connection import EndpointConnection
+from agent_runtime.llm.endpoint_connection import EndpointConnection, parts_of
 from agent_runtime.llm.event_stream import EventStream
 from agent_runtime.llm.quirks import quirks_of
 
@@ -92,7 +92,7 @@ class OpenAIClient:
         try:
             async with asyncio.timeout_at(first_at) as timer, aclosing(await self._open(request)) as response:
                 # Not the SDK's events: decoding them there costs half of a call.
-                await self._follow(response.aiter_bytes(), exchange, timer, total_at)
+                await self._follow(parts_of(response), exchange, timer, total_at)
         except TimeoutError:
             if not exchange.complete:
                 raise _Stopped(self._timeout_fault(parts, over=asyncio.get_running_loop().time() >= total_at)) from None

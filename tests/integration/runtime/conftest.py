@@ -64,7 +64,7 @@ class Provider:
         return await self._stream(request, reply)
 
     async def _stream(self, request: web.Request, reply: Reply) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        response = web.StreamResponse(headers={"content-type": "text/event-stream", **reply.headers})
         try:
             for part in reply.parts:
                 if isinstance(part, bytes):

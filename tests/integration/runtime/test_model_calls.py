@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from dataclasses import dataclass
 
 import pytest
@@ -287,6 +288,14 @@ async def test_first_token_is_measured_once_a_call(chain, provider, document_of,
     await client.ask()
     ((model, seconds),) = client.calls.first_tokens
     assert (model, 0.2 <= seconds < 5) == ("gpt-x", True)
+
+
+async def test_answer_that_is_packed_although_nobody_asked_is_unpacked(chain, provider, document_of, reply, wire):
+    packed = gzip.compress(wire["answer"] + wire["end"])
+    provider.replies = {"gpt-x": [reply(headers={"content-encoding": "gzip"}, parts=(packed[:20], packed[20:]))]}
+    answer = await chain(document_of(provider.base_url)).ask()
+    assert (answer.text, answer.usage) == ("Hello", Usage(3, 4))
+    assert provider.calls[0]["headers"]["Accept-Encoding"] == "identity"
 
 
 async def test_provider_learns_the_organization_of_the_environment_and_nothing_of_the_machine(
