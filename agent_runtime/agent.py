@@ -156,7 +156,7 @@ class Agent:
             deadline=run.deadline,
             approved=order.approved,
             starting=journal.tool_started,
-            trace_headers=run.trace_headers,
+            trace=self._tracing.inject,
             calls=progress.tool_calls,
         )
 

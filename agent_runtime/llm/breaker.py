@@ -11,7 +11,7 @@ from agent_api.report import BreakerReport
 from agent_runtime.core import breaker as core
 from agent_runtime.core.breaker import Admission, BreakerState
 from agent_runtime.llm import breaker_scripts
-from agent_runtime.llm.client import EndpointFailed, EndpointRefused
+from agent_runtime.llm.client import EndpointFailed, EndpointRefused, StreamBroken
 from agent_runtime.store.circuit import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class BreakerClient:
             told = True
             # An answer that a forced call got proves as much as a probe.
             await breaker.ended(probing=probing or request.forced, failed=False)
-        except EndpointFailed as failure:
+        except (EndpointFailed, StreamBroken) as failure:
             # A run whose own time was over says nothing of the endpoint.
             if core.counts(failure.fault) and asyncio.get_running_loop().time() < request.deadline:
                 told = True

@@ -159,7 +159,11 @@ class AttemptsExhausted(ModelError):
 
 
 class StreamBroken(ModelError):
-    """A part of the answer has gone to the caller, and the rest will not come."""
+    """A part of the answer has gone to the caller, and the rest will not come, because of `fault`."""
+
+    def __init__(self, model: str, fault: Fault) -> None:
+        super().__init__(f"{model}: {fault}, after a part of the answer")
+        self.fault = fault
 
 
 class ModelUnavailable(ModelError):

@@ -82,7 +82,7 @@ class OpenAIClient:
         except (ChunkMalformed, ValueError):
             fault = Fault(FaultKind.MALFORMED)
         if exchange.emitted:
-            raise StreamBroken(f"{self._endpoint.model}: {fault}, after a part of the answer") from None
+            raise StreamBroken(self._endpoint.model, fault) from None
         raise EndpointFailed(self._endpoint.model, fault) from None
 
     async def _exchange(self, request: ModelRequest, exchange: _Exchange) -> ModelAnswer:
@@ -92,7 +92,7 @@ class OpenAIClient:
         try:
             async with asyncio.timeout_at(first_at) as timer, aclosing(await self._open(request)) as response:
                 # Not the SDK's events: decoding them there costs half of a call.
-                await self._follow(parts_of(response), exchange, timer, total_at)
+                await self._follow(parts_of(response), exchange, timer, total_at, watched=request.emit is not None)
         except TimeoutError:
             if not exchange.complete:
                 raise _Stopped(self._timeout_fault(parts, over=asyncio.get_running_loop().time() >= total_at)) from None
@@ -109,14 +109,23 @@ class OpenAIClient:
         )
 
     async def _follow(
-        self, content: AsyncIterator[bytes], exchange: _Exchange, timer: asyncio.Timeout, total_at: float
+        self,
+        content: AsyncIterator[bytes],
+        exchange: _Exchange,
+        timer: asyncio.Timeout,
+        total_at: float,
+        *,
+        watched: bool,
     ) -> None:
-        """Read a stream to its end, and set the timer anew with every part that comes."""
+        """Read a stream to its end, and set the timer anew with every part that comes; `watched` by a caller."""
         clock = asyncio.get_running_loop().time
         async for part in content:
             if exchange.over:
                 # Read out, so that the connection can be used again; what comes after the mark of its end is nothing.
                 continue
+            if watched:
+                # While the caller reads what there is, nothing is waited for that the endpoint owes.
+                timer.reschedule(total_at)
             for delta in exchange.read(part):
                 if await exchange.add(delta):
                     self._first_token(self._endpoint.model, clock() - exchange.asked_at)

@@ -99,6 +99,8 @@ class Call(ABC):
         except RunFailed as failed:
             self.record.failed(failed.failure)
             raise
+        except ClientGone:
+            raise
         except Exception as error:
             _log.exception("run failed unexpectedly")
             failure = Failure(internal_problem(), Outcome.ERROR)
@@ -114,7 +116,7 @@ class Call(ABC):
         with run_context(request_id=self.request_id, revision=self.context.document.revision):
             try:
                 await show(channel)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, ClientGone):
                 self.record.ended(Outcome.EXCLUDED, CLIENT_GONE)
                 raise
             finally:

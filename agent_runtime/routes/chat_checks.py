@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent_runtime.routes.chat_wire import NO_TOOLS
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
@@ -16,11 +18,24 @@ if TYPE_CHECKING:
 def wrong_fields(body: ChatRequest, own_tools: Collection[str]) -> Iterator[Wrong]:
     """What is wrong with a request; `own_tools` are the names that tools of the agent have on the wire."""
     yield from _unpaired(body.messages)
+    yield from _not_followed(body)
     taken = set(own_tools)
     for place, tool in enumerate(body.tools or ()):
         if tool.function.name in taken:
             yield f"tools.{place}.function.name", "The name is that of another tool"
         taken.add(tool.function.name)
+
+
+def _not_followed(body: ChatRequest) -> Iterator[Wrong]:
+    """Fields that a caller relies on and no agent follows: an answer as if they were not there would be a wrong one."""
+    if body.tool_choice not in (None, "auto", NO_TOOLS):
+        yield "tool_choice", "The agent decides which tools it asks for: auto, none, or leave it out"
+    if body.functions:
+        yield "functions", "Use tools"
+    if body.function_call not in (None, "auto", NO_TOOLS):
+        yield "function_call", "Use tools"
+    if body.stop:
+        yield "stop", "An agent's answer ends where the agent ends it: leave it out"
 
 
 def _unpaired(messages: list[WireMessage]) -> Iterator[Wrong]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES = 1000
 MAX_CLIENT_TOOLS = 64
+NO_TOOLS = "none"
+"""Choice of a caller who wants none of his tools to be asked for; the agent's own are its own affair."""
+
 _FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter"}
 
 
@@ -84,7 +87,10 @@ class StreamOptions(_Wire):
 
 
 class ChatRequest(_Wire):
-    """A call of the OpenAI protocol. Model and sampling are the agent's: such fields are accepted and not used."""
+    """A call of the OpenAI protocol. Model and sampling are the agent's: such fields are accepted and not used.
+
+    Fields that would change what an answer is, and that no agent follows, are refused: see `chat_checks`.
+    """
 
     messages: Annotated[list[WireMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     model: Annotated[str, Field(max_length=256)] = ""
@@ -94,6 +100,10 @@ class ChatRequest(_Wire):
     n: Annotated[int, Field(ge=1, le=1)] | None = None
     response_format: JsonObject | None = None
     tools: Annotated[list[WireTool], Field(max_length=MAX_CLIENT_TOOLS)] | None = None
+    tool_choice: str | JsonObject | None = None
+    functions: list[JsonObject] | None = None
+    function_call: str | JsonObject | None = None
+    stop: str | list[str] | None = None
 
     def run_messages(self) -> tuple[Message, ...]:
         """Messages for the run; what a caller says as system has no more weight than what it says as user."""
@@ -101,6 +111,8 @@ class ChatRequest(_Wire):
 
     def client_tools(self) -> tuple[ToolSpec, ...]:
         """Tools that the caller runs."""
+        if self.tool_choice == NO_TOOLS:
+            return ()
         functions = [tool.function for tool in self.tools or ()]
         return tuple(
             ToolSpec(f.name, f.name, f.description, f.parameters or {"type": "object", "properties": {}})

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """The client closed its connection before the answer."""
+    """The client closed its connection before the answer, or does not read it."""
 
 
 async def while_present(request: Request, work: Coroutine[None, None, T]) -> T:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
 from starlette.responses import StreamingResponse
+
+from agent_runtime.routes.presence import ClientGone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -15,6 +18,9 @@ KEEP_ALIVE_SECONDS = 5.0
 """Also how soon a client that went away in a silent run is noticed."""
 
 MAX_QUEUED = 256
+STALLED_SECONDS = 30.0
+"""How long a run waits for a reader whose queue is full: afterwards he counts as gone."""
+
 EVENT_STREAM = "text/event-stream"
 _STOP_SECONDS = 5.0
 _KEEP_ALIVE = b": keep-alive\n\n"
@@ -34,14 +40,21 @@ class Channel:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_QUEUED)
 
     async def send(self, event: bytes) -> None:
-        """Pass an event on, when there is room."""
-        await self._queue.put(event)
+        """Pass an event on, when there is room; raises ClientGone if there is none for STALLED_SECONDS."""
+        if not self._queue.full():
+            self._queue.put_nowait(event)
+            return
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await self._queue.put(event)
+        except TimeoutError:
+            raise ClientGone from None
 
     async def fill(self, work: Callable[[Channel], Awaitable[None]]) -> None:
         """Let work send its events; the channel ends with it."""
         try:
             await work(self)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ClientGone):
             # The reader has gone, most likely: nothing may wait for him here, nor he for an end that does not come.
             if self._queue.full():
                 self._queue.get_nowait()
@@ -72,7 +85,9 @@ async def _events(work: Callable[[Channel], Awaitable[None]]) -> AsyncIterator[b
     try:
         while (event := await channel.receive()) is not None:
             yield event
-        await task
+        # A reader who comes back after his run was given up finds its end missing.
+        with suppress(ClientGone):
+            await task
     finally:
         if not task.done():
             task.cancel()

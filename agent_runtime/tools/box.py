@@ -192,7 +192,7 @@ class ToolboxOfSources:
             return ToolOutcome.TIMEOUT, "Not called: the time of the run is over."
         name = entry.spec.name
         try:
-            text = await entry.source.call(entry.tool.name, arguments, scope.trace_headers, seconds)
+            text = await entry.source.call(entry.tool.name, arguments, scope.trace(), seconds)
         except SourceError as error:
             # What a server says about its failure is its output as well.
             shown = marked(name, str(error), self._policy.max_output_bytes)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from agent_runtime.core.loop import ToolCall, ToolSpec
 
@@ -51,7 +51,8 @@ class ToolScope:
     """What calls of one run share: who asks, until when, and how often each rule and tool was used.
 
     `approved` holds ids of calls that a person allowed; `deadline` is on the event loop's clock; `starting` is awaited
-    just before a call goes out, after everything that may still refuse it.
+    just before a call goes out, after everything that may still refuse it; `trace` gives the headers that a call
+    carries, those of the span that is open where it is asked.
     """
 
     request_id: str
@@ -59,7 +60,7 @@ class ToolScope:
     deadline: float
     approved: frozenset[str] = frozenset()
     starting: Callable[[ToolCall], Awaitable[None]] | None = None
-    trace_headers: dict[str, str] = field(default_factory=dict)
+    trace: Callable[[], Mapping[str, str]] = dict
     calls: int = 0
     calls_by_rule: dict[int, int] = field(default_factory=dict)
 

@@ -68,6 +68,17 @@ async def test_case_17_no_other_model_goes_on_with_text_that_was_shown(start_run
     assert "Hello, world".startswith(texts(events))
 
 
+async def test_case_13_model_whose_answers_break_off_is_left_alone(start_runtime, provider):
+    provider.script("gpt-x", is_cut())
+    document = document_of(
+        *(endpoint_of(model, provider.base_url) for model in ("gpt-x", "gpt-y")), breaker={"failureThreshold": 2}
+    )
+    runtime = await start_runtime(document)
+    assert [(await runtime.events())[-1]["type"] for _ in range(3)] == ["error", "error", "completed"]
+    assert provider.hits == {"gpt-x": 2, "gpt-y": 1}
+    assert [breaker["model"] for breaker in (await runtime.document("/report"))["breakers"]] == ["gpt-x"]
+
+
 @pytest.mark.parametrize(
     "fault", [refuses(500), resets_after_headers(), streams(BEGIN), streams(BEGIN, delta(reasoning_content="Hm."))]
 )

@@ -138,7 +138,7 @@ async def test_case_5_long_context_is_held_at_its_dearest_rate(budgeted, live, a
         (Fault(FaultKind.CUT), 30, True),
         (Fault(FaultKind.MALFORMED), 30, True),
         (Fault(FaultKind.UNAVAILABLE), 30, True),
-        (StreamBroken("broken"), 30, True),
+        (StreamBroken("gpt-x", Fault(FaultKind.CUT)), 30, True),
     ],
 )
 async def test_case_6_failed_attempt_pays_for_what_was_read_and_written(

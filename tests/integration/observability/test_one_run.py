@@ -50,7 +50,8 @@ async def test_spans_nest_run_iteration_model_and_tool(stage, sink):
     # The trace goes on at the provider, below the call that it belongs to.
     parents = {call.headers["traceparent"].split("-")[2] for call in scene.provider.calls}
     assert parents == {span.span_id for span in sink.named("chat")}
-    assert scene.tools.headers[0]["traceparent"].split("-")[1] == run.trace_id
+    (tool,) = sink.named("execute_tool")
+    assert scene.tools.headers[0]["traceparent"].split("-")[1:3] == [run.trace_id, tool.span_id]
 
 
 async def test_metrics_count_the_run_by_revision_and_by_nothing_of_the_request(stage, user):

@@ -84,7 +84,7 @@ async def test_secret_headers_are_read_for_each_call_and_trace_context_goes_alon
     )
     await box.listed(15)
 
-    first = await box.call(call("kb__headers"), scope(trace_headers=TRACE))
+    first = await box.call(call("kb__headers"), scope(trace=lambda: TRACE))
     file.write_text("Bearer twenty-two")
     second = await box.call(call("kb__headers"), scope())
 

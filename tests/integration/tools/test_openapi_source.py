@@ -72,7 +72,7 @@ async def test_arguments_reach_the_places_that_the_description_names(box, call, 
 async def test_secrets_and_trace_context_go_as_headers(box, call, scope):
     trace = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
 
-    result = await box.call(call("weather__headers", '{"x-unit": "kelvin"}'), scope(trace_headers=trace))
+    result = await box.call(call("weather__headers", '{"x-unit": "kelvin"}'), scope(trace=lambda: trace))
 
     assert data_of(result) == {
         "unit": "kelvin", "authorization": "Bearer token-of-the-weather", "cookie": "", **trace,

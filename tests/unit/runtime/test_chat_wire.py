@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from agent_runtime.agent import Answer
 from agent_runtime.core.loop import Message, ToolCall, ToolSpec
 from agent_runtime.llm.client import Run
+from agent_runtime.routes import chat_checks
 from agent_runtime.routes.chat_wire import (
     ChatRequest,
     call_delta,
@@ -99,6 +100,36 @@ def test_tools_of_the_client_are_told_to_the_model_as_they_are():
     bare = {"type": "function", "function": {"name": "look"}}
     assert read(tools=[bare]).client_tools()[0].parameters == {"type": "object", "properties": {}}
     assert read().client_tools() == ()
+
+
+def test_none_as_choice_keeps_the_clients_tools_from_the_model():
+    assert read(tools=[TOOL], tool_choice="none").client_tools() == ()
+    assert len(read(tools=[TOOL], tool_choice="auto").client_tools()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "look"}}}, "tool_choice"),
+        ({"functions": [{"name": "look"}]}, "functions"),
+        ({"function_call": {"name": "look"}}, "function_call"),
+        ({"stop": "\n"}, "stop"),
+        ({"stop": ["\n"]}, "stop"),
+        ({"messages": [{"role": "tool", "content": "1", "tool_call_id": "x"}]}, "messages.0.tool_call_id"),
+        ({"messages": [{"role": "assistant", "tool_calls": [CALL]}, USER]}, "messages.0.tool_calls"),
+        ({"tools": [TOOL, TOOL]}, "tools.1.function.name"),
+    ],
+)
+def test_what_no_agent_follows_is_refused_by_field(change, field):
+    assert [name for name, _ in chat_checks.wrong_fields(read(**change), ())] == [field]
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"tool_choice": "auto"}, {"tool_choice": None, "functions": [], "function_call": "none", "stop": []}]
+)
+def test_what_asks_for_nothing_is_refused_by_nobody(change):
+    assert list(chat_checks.wrong_fields(read(**change), ())) == []
 
 
 def test_answer_is_a_completion_with_the_usage_of_the_whole_run():

@@ -28,7 +28,7 @@ DOWN = EndpointFailed("gpt-x", Fault(FaultKind.UNAVAILABLE, 500), 3)
 FAILURES = [
     (ModelUnavailable((DOWN,)), "model-unavailable", 502, Outcome.ERROR),
     (DeadlineExceeded("late"), "deadline-exceeded", 504, Outcome.ERROR),
-    (StreamBroken("cut"), "stream-broken", 502, Outcome.ERROR),
+    (StreamBroken("gpt-x", Fault(FaultKind.CUT)), "stream-broken", 502, Outcome.ERROR),
     (AttemptsExhausted("all"), "attempts-exhausted", 502, Outcome.ERROR),
     (IterationsExhausted("all"), "iterations-exhausted", 422, Outcome.ERROR),
     (LoopDetected("again"), "tool-loop", 502, Outcome.ERROR),

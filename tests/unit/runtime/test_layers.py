@@ -128,7 +128,7 @@ async def test_run_makes_no_more_attempts_than_it_may_over_all_endpoints(scripte
 
 
 async def test_broken_stream_is_neither_repeated_nor_answered_by_another_model(scripted, chain_of, request_within):
-    first, second = scripted([StreamBroken("cut")], "first"), scripted(["hello"], "second")
+    first, second = scripted([StreamBroken("gpt-x", Fault(FaultKind.CUT))], "first"), scripted(["hello"], "second")
     with pytest.raises(StreamBroken):
         await chain_of(first, second).complete(request_within(math.inf))
     assert (first.calls, second.calls) == (1, 0)

@@ -9,6 +9,7 @@ import pytest
 
 from agent_runtime.core.events import Failed, TextDelta
 from agent_runtime.routes import streaming
+from agent_runtime.routes.presence import ClientGone
 from agent_runtime.routes.run import event_bytes
 from agent_runtime.routes.streaming import Channel, sse, stream_run
 
@@ -79,6 +80,28 @@ async def test_reader_who_does_not_read_holds_the_work_up():
     task.cancel()
     await asyncio.wait((task,))
     assert task.cancelled()
+
+
+async def test_reader_who_does_not_read_for_long_counts_as_gone(monkeypatch):
+    monkeypatch.setattr(streaming, "STALLED_SECONDS", 0.05)
+    told = []
+
+    async def work(channel):
+        try:
+            while True:
+                await channel.send(b"a")
+        except ClientGone:
+            told.append("gone")
+            raise
+
+    parts = stream_run(work, {}).body_iterator
+    await anext(parts)
+    async with asyncio.timeout(5):
+        while not told:
+            await asyncio.sleep(0.01)
+    rest = [part async for part in parts]
+    assert len(rest) <= streaming.MAX_QUEUED
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_work_is_cancelled_when_the_reader_goes():

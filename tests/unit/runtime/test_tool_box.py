@@ -81,7 +81,7 @@ def scope(seconds=30, **facts):
 
 async def test_a_call_reaches_its_source_with_parsed_arguments_and_the_trace(make_box):
     source = FakeSource()
-    result = await make_box(source).call(call(), scope(trace_headers={"traceparent": "t"}))
+    result = await make_box(source).call(call(), scope(trace=lambda: {"traceparent": "t"}))
 
     assert source.calls == [("search", {"q": "x"}, {"traceparent": "t"})]
     assert result.outcome is ToolOutcome.OK
