@@ -128,16 +128,17 @@ class Wire:
         try:
             found = await self._connection.read_response()
         except ResponseError as error:
-            self._next_open().set_exception(error)
-        else:
-            self._next_open().set_result(found)
-
-    def _next_open(self) -> asyncio.Future[Any]:
+            found = error
         if not self._open:
             raise RedisConnectionError("an answer that nobody asked for")
         _, answer = self._open.popleft()
-        # Whoever has left hears nothing.
-        return asyncio.get_running_loop().create_future() if answer.done() else answer
+        if answer.done():
+            # Whoever asked has left.
+            return
+        if isinstance(found, ResponseError):
+            answer.set_exception(found)
+        else:
+            answer.set_result(found)
 
 
 def packed(command: tuple[Any, ...]) -> bytes:
