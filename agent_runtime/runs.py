@@ -274,6 +274,8 @@ class RunDesk:
             answer = await self._run(work, progress, start)
             if cacheable(answer.finish_reason, len(answer.uses)):
                 await claim.put(CachedAnswer(answer.text, answer.model, answer.iterations))
+            else:
+                claim.forgo()
             return answer
 
     def _key(self, work: _Work, history: tuple[Message, ...]) -> str | None:

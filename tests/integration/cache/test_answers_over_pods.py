@@ -123,3 +123,125 @@ async def test_full_redis_fails_no_question(open_at, redis_server):
         finally:
             admin.config_set("maxmemory", "0")
     assert len(runs) == 1
+
+
+@pytest.fixture
+async def begin():
+    """Begins questions whose answers may not be kept; each ends when its event is set, or else with the test."""
+    begun = []
+
+    def start(cache, running, *, seconds=30.0):
+        end = asyncio.Event()
+        begun.append((asyncio.create_task(_forgo(cache, running, end, seconds)), end))
+        return begun[-1]
+
+    yield start
+    for _, end in begun:
+        end.set()
+    await asyncio.gather(*(task for task, _ in begun))
+
+
+async def _forgo(cache, running, end, seconds):
+    async with cache.claim("k", seconds) as claim:
+        running.append(cache)
+        await end.wait()
+        claim.forgo()
+
+
+async def until(condition):
+    """Wait for a condition; raises TimeoutError."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def asked(cache):
+    """How many questions of the key a pod has now."""
+    return cache._flights["k"].asked if "k" in cache._flights else 0
+
+
+def lease(server, cache):
+    """Who has the lease of the key, and its milliseconds."""
+    with server.admin() as admin:
+        return admin.get(cache._lease_key("k")), admin.pttl(cache._lease_key("k"))
+
+
+async def test_those_that_wait_in_all_pods_are_run_side_by_side_once_an_answer_is_forgone(pods, begin, redis_server):
+    running = []
+    _, end = begin(pods[0], running)
+    await until(lambda: running)
+    for number in range(12):
+        begin(pods[number % 3], running)
+    await until(lambda: [asked(pod) for pod in pods] == [5, 4, 4])
+    assert len(running) == 1
+    end.set()
+    await until(lambda: len(running) == 13)
+    value, milliseconds = lease(redis_server, pods[0])
+    assert value == b"open"
+    assert 20_000 < milliseconds <= 30_000
+
+
+async def test_those_that_come_to_another_pod_soon_after_are_run_at_once(pods, begin):
+    running = []
+    task, end = begin(pods[0], running)
+    end.set()
+    await task
+    for number in range(9):
+        begin(pods[number % 3], running)
+    await until(lambda: len(running) == 10)
+
+
+async def test_once_a_key_is_no_longer_open_one_question_of_all_pods_is_run_at_a_time(
+    pods, begin, redis_server, monkeypatch
+):
+    monkeypatch.setattr(answers, "OPEN_SECONDS", 0.2)
+    task, end = begin(pods[0], [])
+    end.set()
+    await task
+    await until(lambda: lease(redis_server, pods[0])[0] is None)
+    runs = []
+    assert await asyncio.gather(*(ask(pods[number % 3], runs) for number in range(30))) == [ANSWER] * 30
+    assert len(runs) == 1
+
+
+async def test_answer_that_another_pod_kept_wins_over_an_open_key(pods, begin, redis_server):
+    task, end = begin(pods[0], [])
+    end.set()
+    await task
+    runs = []
+    await ask(pods[1], runs)
+    assert lease(redis_server, pods[0])[0] == b"open"
+    assert await ask(pods[2], runs) == ANSWER
+    assert runs == [pods[1]]
+
+
+async def test_run_that_fails_opens_nothing(pods, redis_server):
+    with pytest.raises(RuntimeError):
+        await ask(pods[0], [], fails=1)
+    assert lease(redis_server, pods[0])[0] is None
+
+
+async def test_run_that_took_longer_than_its_lease_opens_the_key_for_those_that_wait_for_the_next(
+    pods, begin, redis_server
+):
+    running = []
+    _, end = begin(pods[0], running)
+    await until(lambda: running)
+    with redis_server.admin() as admin:
+        admin.set(pods[0]._lease_key("k"), "next", px=60_000)
+    begin(pods[1], running)
+    await until(lambda: asked(pods[1]) == 1)
+    end.set()
+    await until(lambda: running == [pods[0], pods[1]])
+
+
+async def test_redis_that_freezes_in_mid_run_fails_no_question_whose_answer_is_forgone(open_at, own_redis, begin):
+    cache, running = AnswerCache(open_at(own_redis), 60), []
+    task, end = begin(cache, running)
+    begin(cache, running)
+    await until(lambda: asked(cache) == 2 and running)
+    own_redis.freeze()
+    end.set()
+    await task
+    own_redis.thaw()
+    await until(lambda: len(running) == 2)

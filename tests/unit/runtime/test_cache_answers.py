@@ -7,6 +7,7 @@ import asyncio
 import orjson
 import pytest
 
+from agent_runtime.cache import answers
 from agent_runtime.cache.answers import (
     MAX_ANSWER_BYTES,
     AnswerCache,
@@ -173,3 +174,144 @@ async def test_without_a_store_nothing_is_remembered():
         assert await ask(cache, "k", runs) == ANSWER
     assert runs == ["k", "k"]
     assert not await cache.put("k", ANSWER)
+
+
+async def until(condition):
+    """Wait for a condition; raises TimeoutError."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def begin():
+    """Begins questions whose answers may not be kept; each ends when its event is set, or else with the test."""
+    begun = []
+
+    def start(cache, running, *, seconds=30.0):
+        end = asyncio.Event()
+        begun.append((asyncio.create_task(_forgo(cache, running, end, seconds)), end))
+        return begun[-1]
+
+    yield start
+    # Not cancelled: the store in memory makes nothing of that.
+    for _, end in begun:
+        end.set()
+    await asyncio.gather(*(task for task, _ in begun), return_exceptions=True)
+
+
+def asked(cache):
+    """How many questions of the key there are now."""
+    return cache._flights["k"].asked if "k" in cache._flights else 0
+
+
+async def _forgo(cache, running, end, seconds):
+    async with cache.claim("k", seconds) as claim:
+        assert claim.hit is None
+        running.append(end)
+        await end.wait()
+        claim.forgo()
+
+
+@pytest.mark.parametrize("store", ["memory", "away"])
+async def test_those_that_wait_are_run_side_by_side_once_an_answer_is_forgone(cache, begin, store):
+    cache = cache if store == "memory" else AnswerCache(StoreAway(), 60)
+    running = []
+    begun = [begin(cache, running) for _ in range(50)]
+    await until(lambda: asked(cache) == 50 and running)
+    assert len(running) == 1
+    begun[0][1].set()
+    await until(lambda: len(running) == 50)
+    for _, end in begun:
+        end.set()
+    await asyncio.gather(*(task for task, _ in begun))
+    assert cache._flights == {}
+
+
+@pytest.mark.parametrize("store", ["memory", "away"])
+async def test_those_that_come_while_others_run_side_by_side_run_as_well(cache, begin, store):
+    cache = cache if store == "memory" else AnswerCache(StoreAway(), 60)
+    running = []
+    (_, end), _ = begin(cache, running), begin(cache, running)
+    await until(lambda: asked(cache) == 2 and running)
+    end.set()
+    await until(lambda: len(running) == 2)
+    begin(cache, running)
+    await until(lambda: len(running) == 3)
+
+
+async def test_those_that_come_soon_after_a_forgone_answer_are_run_side_by_side(cache, begin):
+    running = []
+    task, end = begin(cache, running)
+    end.set()
+    await task
+    assert cache._flights == {}
+    for _ in range(3):
+        begin(cache, running)
+    await until(lambda: len(running) == 4)
+
+
+async def test_once_a_key_is_no_longer_open_one_question_is_run_at_a_time(cache, begin, monkeypatch):
+    monkeypatch.setattr(answers, "OPEN_SECONDS", 0.05)
+    running, runs = [], []
+    task, end = begin(cache, running)
+    end.set()
+    await task
+    async with asyncio.timeout(5):
+        while await cache._store.client.exists(cache._lease_key("k")):
+            await asyncio.sleep(0.01)
+    assert await asyncio.gather(*(ask(cache, "k", runs) for _ in range(10))) == [ANSWER] * 10
+    assert runs == ["k"]
+
+
+async def test_kept_answer_wins_over_an_open_key(cache, begin):
+    task, end = begin(cache, [])
+    end.set()
+    await task
+    runs = []
+    assert await ask(cache, "k", runs) == ANSWER
+    assert await ask(cache, "k", runs) == ANSWER
+    assert runs == ["k"]
+
+
+@pytest.mark.parametrize("store", ["memory", "away"])
+async def test_answer_of_one_that_was_run_as_well_opens_the_key_while_the_first_still_runs(cache, begin, store):
+    cache = cache if store == "memory" else AnswerCache(StoreAway(), 60)
+    running = []
+    begin(cache, running)
+    await until(lambda: running)
+    _, end = begin(cache, running, seconds=0.05)
+    begin(cache, running)
+    await until(lambda: len(running) == 2)
+    end.set()
+    await until(lambda: len(running) == 3)
+
+
+async def test_question_that_is_cancelled_as_it_is_woken_wakes_the_others(cache, begin):
+    running = []
+    (_, end), (second, _), _ = (begin(cache, running) for _ in range(3))
+    await until(lambda: asked(cache) == 3 and running)
+    flight = cache._flights["k"]
+    end.set()
+    await until(lambda: not flight.lock.locked())
+    second.cancel()
+    await until(lambda: len(running) == 2)
+    assert second.cancelled()
+
+
+async def test_damaged_value_leaves_one_run_at_a_time(cache):
+    await cache._store.client.set(cache._answer_key("k"), b"{", px=60_000)
+    runs = []
+    assert await asyncio.gather(*(ask(cache, "k", runs) for _ in range(10))) == [ANSWER] * 10
+    assert runs == ["k"]
+
+
+async def test_damaged_value_does_not_hide_that_a_key_is_open(cache, begin):
+    running = []
+    task, end = begin(cache, running)
+    end.set()
+    await task
+    await cache._store.client.set(cache._answer_key("k"), b"{", px=60_000)
+    for _ in range(3):
+        begin(cache, running)
+    await until(lambda: len(running) == 4)
