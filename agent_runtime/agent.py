@@ -158,6 +158,7 @@ class Agent:
             starting=journal.tool_started,
             trace=self._tracing.inject,
             calls=progress.tool_calls,
+            calls_by_rule=dict(progress.calls_by_rule),
         )
 
     async def _loop(self, order: Order, state: _State, journal: Journal, emit: EventSink) -> Answer:
@@ -285,7 +286,14 @@ class Agent:
                 waiting.append(call)
             else:
                 results[call.id] = content
-        state.progress = replace(state.progress, results=results, tool_calls=state.scope.calls)
+        state.progress = replace(
+            state.progress,
+            results=results,
+            # Those are counted here: whoever goes on does not count them again.
+            started=frozenset(results),
+            tool_calls=state.scope.calls,
+            calls_by_rule=dict(state.scope.calls_by_rule),
+        )
         if waiting:
             raise ApprovalNeeded(state.progress, tuple(waiting))
         calls = state.progress.messages[-1].tool_calls

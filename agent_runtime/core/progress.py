@@ -17,6 +17,7 @@ class Progress:
 
     `messages` are all messages so far, the opening ones included. If the last one holds tool calls, `results` are the
     contents for the model of those that ended and `started` the ids of those that began; the rest is still to be run.
+    `tool_calls` counts the calls that went out, `calls_by_rule` those of each rule of the policy, by its position.
     """
 
     messages: tuple[Message, ...]
@@ -24,6 +25,7 @@ class Progress:
     started: frozenset[str] = frozenset()
     results: Mapping[str, str] = field(default_factory=dict)
     tool_calls: int = 0
+    calls_by_rule: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def pending(self) -> tuple[ToolCall, ...]:

@@ -49,6 +49,7 @@ def progress_document(progress: Progress) -> dict[str, Any]:
         "started": sorted(progress.started),
         "results": dict(progress.results),
         "tool_calls": progress.tool_calls,
+        "calls_by_rule": {str(rule): calls for rule, calls in progress.calls_by_rule.items()},
     }
 
 
@@ -67,6 +68,8 @@ def progress_of(document: Mapping[str, Any], step: Step) -> Progress:
         started=kept | step.started,
         results={**document["results"], **step.results},
         tool_calls=document["tool_calls"] + len(step.started - kept),
+        # Not there in what an earlier release kept.
+        calls_by_rule={int(rule): calls for rule, calls in document.get("calls_by_rule", {}).items()},
     )
 
 

@@ -21,6 +21,7 @@ from agent_runtime.agent import (
 from agent_runtime.core.events import ApprovalRequired, TextDelta, ToolCalled, ToolEnded
 from agent_runtime.core.loop import Message, ToolCall, ToolSpec
 from agent_runtime.core.progress import NoJournal, Progress
+from agent_runtime.core.task_state import Step, progress_document, progress_of
 from agent_runtime.llm.client import DeadlineExceeded, ModelAnswer, Run, Usage
 from agent_runtime.outputs import output_format
 from agent_runtime.telemetry.tracing import Identity, open_tracing
@@ -55,10 +56,15 @@ class Model:
         return answer
 
 
+RULE = 0
+"""The rule of the policy that grants every call here."""
+
+
 @dataclass
 class Tools:
     outcomes: dict[str, ToolOutcome] = field(default_factory=dict)
     ran: list[tuple[str, str]] = field(default_factory=list)
+    seen: dict[int, int] = field(default_factory=dict)
 
     def specs(self):
         return (LOOK, PAY)
@@ -79,6 +85,9 @@ class Tools:
             return ToolResult(call.id, name, outcome, "")
         if outcome is not ToolOutcome.INVALID_ARGUMENTS:
             await scope.starting(call)
+            scope.calls += 1
+            scope.calls_by_rule[RULE] = scope.calls_by_rule.get(RULE, 0) + 1
+            self.seen = dict(scope.calls_by_rule)
             self.ran.append((call.name, call.arguments))
         outcome = ToolOutcome.OK if outcome is ToolOutcome.APPROVAL_REQUIRED else outcome
         return ToolResult(call.id, name, outcome, f"{name} {outcome}", 0.002)
@@ -236,6 +245,17 @@ async def test_approved_call_runs_and_finished_ones_do_not_run_again(go):
     answer = await go(model, tools, stopped.progress, approved=frozenset({stopped.calls[0].id}))
     assert answer.text == "paid"
     assert tools.ran == [("kb__look", "{}"), ("bank__pay", "{}")]
+
+
+async def test_calls_before_a_wait_are_counted_once_by_whoever_goes_on(go):
+    tools = Tools({"bank__pay": ToolOutcome.APPROVAL_REQUIRED})
+    stopped = await _waiting(go, tools)
+    looked = stopped.progress.messages[-1].tool_calls[1].id
+    noted = Step(started=frozenset({looked}), results={looked: "kb.look ok"})
+    progress = progress_of(json.loads(json.dumps(progress_document(stopped.progress))), noted)
+    assert (progress.tool_calls, progress.calls_by_rule) == (1, {RULE: 1})
+    await go(Model([say("paid")]), tools, progress, approved=frozenset({stopped.calls[0].id}))
+    assert tools.seen == {RULE: 2}
 
 
 async def test_rejected_call_is_told_to_the_model_and_not_run(go):

@@ -30,6 +30,7 @@ PROGRESS = st.builds(
     st.frozensets(IDS, max_size=3),
     st.dictionaries(IDS, st.text(), max_size=3),
     st.integers(0, 100),
+    st.dictionaries(st.integers(-1, 20), st.integers(1, 100), max_size=3),
 )
 ASKED = Progress(
     (
