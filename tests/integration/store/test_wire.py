@@ -188,3 +188,32 @@ def test_command_is_packed_as_the_library_packs_it(command):
 def test_value_that_the_protocol_cannot_hold_is_refused(value):
     with pytest.raises(DataError):
         packed(("SET", "k", value))
+
+
+class GoneConnection:
+    """A connection that ended, which the library would open anew to send."""
+
+    is_connected = False
+
+    def __init__(self):
+        self.sent = []
+
+    async def send_packed_command(self, command, check_health=True):
+        self.sent.append(command)
+
+    async def read_response(self):
+        await asyncio.Event().wait()
+
+    async def disconnect(self, nowait=False):
+        pass
+
+    async def release(self, connection):
+        pass
+
+
+async def test_nothing_is_sent_on_another_connection_than_the_one_it_was_asked_on():
+    gone = GoneConnection()
+    wire = Wire(gone, gone)
+    with pytest.raises(RedisConnectionError):
+        await wire.ask(("INCR", "n"))
+    assert gone.sent == []
