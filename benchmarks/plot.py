@@ -8,7 +8,8 @@ from html import escape
 _WIDTH, _LABEL, _VALUE = 720, 130, 90
 _ROW, _BAR, _TOP, _BOTTOM = 34, 20, 48, 34
 _STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#24292f}.title{font-weight:600;font-size:15px}"
+    # A figure that stands on the line of the limit is read before it.
+    "text{font:13px system-ui,sans-serif;fill:#24292f;paint-order:stroke;stroke:#fff;stroke-width:4px}.title{font-weight:600;font-size:15px}"
     ".bar{fill:#8c959f}.first{fill:#1a7f37}.limit{stroke:#cf222e;stroke-dasharray:4 3}.note{fill:#cf222e}"
 )
 
@@ -18,7 +19,9 @@ def render_bars(title: str, unit: str, values: Mapping[str, float], *, limit: fl
     room = _WIDTH - _LABEL - _VALUE
     most = max(limit, *values.values())
     height = _TOP + _ROW * len(values) + _BOTTOM
-    rows = [_row(place, name, value, unit, room * value / most) for place, (name, value) in enumerate(values.items())]
+    lengths = {name: room * value / most for name, value in values.items()}
+    bars = [_bar(place, name, length) for place, (name, length) in enumerate(lengths.items())]
+    figures = [_figure(place, values[name], unit, length) for place, (name, length) in enumerate(lengths.items())]
     at, foot = _LABEL + room * limit / most, _TOP + _ROW * len(values)
     return "\n".join(
         [
@@ -26,8 +29,9 @@ def render_bars(title: str, unit: str, values: Mapping[str, float], *, limit: fl
             f"<title>{escape(title)}</title><style>{_STYLE}</style>",
             f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
             f'<text class="title" x="12" y="26">{escape(title)}; shorter is better</text>',
-            *rows,
+            *bars,
             f'<line class="limit" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP - 8}" y2="{foot}"/>',
+            *figures,
             f'<text class="note" x="{at:.1f}" y="{foot + 18}" text-anchor="middle">bar: {_number(limit, unit)}</text>',
             "</svg>",
             "",
@@ -35,15 +39,17 @@ def render_bars(title: str, unit: str, values: Mapping[str, float], *, limit: fl
     )
 
 
-def _row(place: int, name: str, value: float, unit: str, length: float) -> str:
+def _bar(place: int, name: str, length: float) -> str:
     top = _TOP + _ROW * place
-    middle = top + _BAR - 5
     kind = "bar first" if place == 0 else "bar"
     return (
-        f'<text x="{_LABEL - 10}" y="{middle}" text-anchor="end">{escape(name)}</text>'
+        f'<text x="{_LABEL - 10}" y="{top + _BAR - 5}" text-anchor="end">{escape(name)}</text>'
         f'<rect class="{kind}" x="{_LABEL}" y="{top}" width="{length:.1f}" height="{_BAR}"/>'
-        f'<text x="{_LABEL + length + 8:.1f}" y="{middle}">{_number(value, unit)}</text>'
     )
+
+
+def _figure(place: int, value: float, unit: str, length: float) -> str:
+    return f'<text x="{_LABEL + length + 8:.1f}" y="{_TOP + _ROW * place + _BAR - 5}">{_number(value, unit)}</text>'
 
 
 def _number(value: float, unit: str) -> str:
