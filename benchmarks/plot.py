@@ -9,7 +9,8 @@ _WIDTH, _LABEL, _VALUE = 720, 130, 90
 _ROW, _BAR, _TOP, _BOTTOM = 34, 20, 48, 34
 _STYLE = (
     # A figure that stands on the line of the limit is read before it.
-    "text{font:13px system-ui,sans-serif;fill:#24292f;paint-order:stroke;stroke:#fff;stroke-width:4px}.title{font-weight:600;font-size:15px}"
+    "text{font:13px system-ui,sans-serif;fill:#24292f;paint-order:stroke;stroke:#fff;stroke-width:4px}"
+    ".title{font-weight:600;font-size:15px}"
     ".bar{fill:#8c959f}.first{fill:#1a7f37}.limit{stroke:#cf222e;stroke-dasharray:4 3}.note{fill:#cf222e}"
 )
 

@@ -110,10 +110,10 @@ class _Flight:
 
     async def turn(self, token: str, deadline: float) -> bool:
         """Wait for the turn; False if it did not come by the deadline, or the key is open and none is needed."""
-        if self._is_open() or not await _acquired(self.lock, deadline, free=self.asked == 1):
+        if not await _acquired(self.lock, deadline, free=self.asked == 1):
             return False
         self.holder = token
-        if self._is_open():
+        if asyncio.get_running_loop().time() < self.open_until:
             # Those that wait wake each other up, and then run side by side.
             self.end_turn(token)
         return self.holder == token
@@ -128,9 +128,6 @@ class _Flight:
         """Open the key for a time: whoever has the turn keeps nobody waiting."""
         self.open_until = max(self.open_until, asyncio.get_running_loop().time() + seconds)
         self.end_turn(self.holder)
-
-    def _is_open(self) -> bool:
-        return asyncio.get_running_loop().time() < self.open_until
 
 
 class Claim:

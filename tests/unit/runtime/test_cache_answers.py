@@ -287,6 +287,25 @@ async def test_answer_of_one_that_was_run_as_well_opens_the_key_while_the_first_
     await until(lambda: len(running) == 3)
 
 
+async def test_run_that_fails_without_having_had_the_turn_does_not_end_it(cache, begin):
+    running = []
+    begin(cache, running)
+    await until(lambda: running)
+    with pytest.raises(RuntimeError):
+        await ask(cache, "k", [], fails=1, seconds=0.05)
+    assert cache._flights["k"].lock.locked()
+
+
+async def test_run_that_has_forgone_its_answer_keeps_nobody_waiting_before_it_is_left(cache, begin):
+    running = []
+    async with cache.claim("k", 5) as claim:
+        begin(cache, running)
+        await until(lambda: asked(cache) == 2)
+        claim.forgo()
+        begin(cache, running)
+        await until(lambda: len(running) == 2)
+
+
 async def test_question_that_is_cancelled_as_it_is_woken_wakes_the_others(cache, begin):
     running = []
     (_, end), (second, _), _ = (begin(cache, running) for _ in range(3))
