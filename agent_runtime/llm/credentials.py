@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACEHOLDER = "no-key"
-"""Sent where no key is expected: the OpenAI client insists on one."""
+"""Sent where no key is expected: clients of the OpenAI protocol always send one, and servers may count on that."""
 
 
 class CredentialMissing(Exception):

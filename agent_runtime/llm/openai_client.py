@@ -123,14 +123,14 @@ class OpenAIClient:
             if exchange.over:
                 # Read out, so that the connection can be used again; what comes after the mark of its end is nothing.
                 continue
+            owed_at = timer.when()
             if watched:
                 # While the caller reads what there is, nothing is waited for that the endpoint owes.
                 timer.reschedule(total_at)
             for delta in exchange.read(part):
                 if await exchange.add(delta):
                     self._first_token(self._endpoint.model, clock() - exchange.asked_at)
-            if exchange.begun:
-                timer.reschedule(min(clock() + self._patience(exchange), total_at))
+            timer.reschedule(min(clock() + self._patience(exchange), total_at) if exchange.begun else owed_at)
 
     def _patience(self, exchange: _Exchange) -> float:
         idle = self._endpoint.idle_seconds

@@ -174,6 +174,21 @@ STREAM_FAULTS = {
 }
 
 
+async def test_first_token_is_waited_for_no_longer_where_a_caller_reads_along(
+    chain, provider, document_of, reply, wire
+):
+    role = wire["sse"]({"choices": [{"index": 0, "delta": {"role": "assistant"}}]})
+    provider.replies = {"gpt-x": [reply(parts=(role, 5.0))]}
+    client = chain(document_of(provider.base_url, retry=ONCE, **SHORT))
+
+    async def emit(_text):
+        pass
+
+    with pytest.raises(ModelUnavailable):
+        await client.ask(emit=emit)
+    assert client.calls.results == ["first_token_timeout"]
+
+
 @pytest.mark.parametrize("case", STREAM_FAULTS)
 async def test_broken_stream_is_an_error_and_never_an_answer(chain, provider, document_of, reply, wire, case):
     result, script = STREAM_FAULTS[case]

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
-from redis.asyncio import BlockingConnectionPool, Connection
+from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from agent_runtime.store import wire as wires
 from agent_runtime.store.circuit import StoreUnavailable
 from agent_runtime.store.connection import open_store
-from agent_runtime.store.wire import Wire, packed
+from agent_runtime.store.wire import Wire
 from tests.support.redis import write_secret
 
 AT_ONCE = 500
@@ -172,22 +172,15 @@ async def test_patience_is_counted_from_each_question_of_its_own(monkeypatch, wi
     assert wire.usable
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("SET", "k", b"\x00\r\n", "PX", 12),
-        ("EVALSHA", "abc", 1, "k", 1.5, 1e-9, 10**15, -3, "\u00fc", ""),
-        ("SCRIPT LOAD", "return 1"),
-    ],
-)
-def test_command_is_packed_as_the_library_packs_it(command):
-    assert packed(command) == b"".join(Connection(protocol=2).pack_command(*command))
-
-
 @pytest.mark.parametrize("value", [None, True, ["a"], object()])
-def test_value_that_the_protocol_cannot_hold_is_refused(value):
+async def test_value_that_the_protocol_cannot_hold_is_refused_and_disturbs_nobody(wire, value):
     with pytest.raises(DataError):
-        packed(("SET", "k", value))
+        await wire.ask(("SET", "k", value))
+    assert await wire.ask(("ECHO", "next")) == b"next"
+
+
+async def test_command_of_two_words_is_understood(wire):
+    assert await wire.ask(("CLIENT ID",)) > 0
 
 
 class GoneConnection:
