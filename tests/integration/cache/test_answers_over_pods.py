@@ -9,6 +9,7 @@ import pytest
 
 from agent_runtime.cache import answers
 from agent_runtime.cache.answers import AnswerCache, CachedAnswer
+from tests.support.forgone_answers import asked, until
 
 ANSWER = CachedAnswer("Hello", "gpt-4o")
 
@@ -123,41 +124,6 @@ async def test_full_redis_fails_no_question(open_at, redis_server):
         finally:
             admin.config_set("maxmemory", "0")
     assert len(runs) == 1
-
-
-@pytest.fixture
-async def begin():
-    """Begins questions whose answers may not be kept; each ends when its event is set, or else with the test."""
-    begun = []
-
-    def start(cache, running, *, seconds=30.0):
-        end = asyncio.Event()
-        begun.append((asyncio.create_task(_forgo(cache, running, end, seconds)), end))
-        return begun[-1]
-
-    yield start
-    for _, end in begun:
-        end.set()
-    await asyncio.gather(*(task for task, _ in begun))
-
-
-async def _forgo(cache, running, end, seconds):
-    async with cache.claim("k", seconds) as claim:
-        running.append(cache)
-        await end.wait()
-        claim.forgo()
-
-
-async def until(condition):
-    """Wait for a condition; raises TimeoutError."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-def asked(cache):
-    """How many questions of the key a pod has now."""
-    return cache._flights["k"].asked if "k" in cache._flights else 0
 
 
 def lease(server, cache):

@@ -10,6 +10,9 @@ from agent_api.runtime_document import RetryDocument
 from agent_runtime.core.faults import Fault
 from agent_runtime.core.loop import Message
 from agent_runtime.llm.client import EndpointFailed, ModelAnswer, ModelError, ModelRequest, Run
+from tests.support.forgone_answers import begin
+
+__all__ = ["begin"]
 
 
 @dataclass

@@ -18,6 +18,7 @@ from agent_runtime.cache.answers import (
 )
 from agent_runtime.store.circuit import StoreUnavailable
 from agent_runtime.store.connection import open_memory_store
+from tests.support.forgone_answers import asked, until
 
 ANSWER = CachedAnswer("Hello", "gpt-4o", 2)
 
@@ -174,43 +175,6 @@ async def test_without_a_store_nothing_is_remembered():
         assert await ask(cache, "k", runs) == ANSWER
     assert runs == ["k", "k"]
     assert not await cache.put("k", ANSWER)
-
-
-async def until(condition):
-    """Wait for a condition; raises TimeoutError."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
-
-
-@pytest.fixture
-async def begin():
-    """Begins questions whose answers may not be kept; each ends when its event is set, or else with the test."""
-    begun = []
-
-    def start(cache, running, *, seconds=30.0):
-        end = asyncio.Event()
-        begun.append((asyncio.create_task(_forgo(cache, running, end, seconds)), end))
-        return begun[-1]
-
-    yield start
-    # Not cancelled: the store in memory makes nothing of that.
-    for _, end in begun:
-        end.set()
-    await asyncio.gather(*(task for task, _ in begun), return_exceptions=True)
-
-
-def asked(cache):
-    """How many questions of the key there are now."""
-    return cache._flights["k"].asked if "k" in cache._flights else 0
-
-
-async def _forgo(cache, running, end, seconds):
-    async with cache.claim("k", seconds) as claim:
-        assert claim.hit is None
-        running.append(end)
-        await end.wait()
-        claim.forgo()
 
 
 @pytest.mark.parametrize("store", ["memory", "away"])
