@@ -40,8 +40,8 @@ class Journal(Protocol):
         """Note what the model asked for; its calls have not begun."""
         ...
 
-    async def tool_started(self, call: ToolCall) -> None:
-        """Note that a call begins: from here on its outcome is unknown until it ended."""
+    async def tool_started(self, call: ToolCall, rule: int) -> None:
+        """Note that a call begins, by which rule of the policy: from here on its outcome is unknown until it ended."""
         ...
 
     async def tool_ended(self, call: ToolCall, content: str) -> None:
@@ -55,7 +55,7 @@ class NoJournal:
     async def answered(self, progress: Progress) -> None:
         """Keep nothing."""
 
-    async def tool_started(self, call: ToolCall) -> None:
+    async def tool_started(self, call: ToolCall, rule: int) -> None:
         """Keep nothing."""
 
     async def tool_ended(self, call: ToolCall, content: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,9 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was noted since the model's last answer, all by id of the call."""
+    """What was noted since the model's last answer, all by id of the call; `started` has the rule that allowed it."""
 
-    started: frozenset[str] = frozenset()
+    started: Mapping[str, int] = field(default_factory=dict)
     results: Mapping[str, str] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
     rejected: frozenset[str] = frozenset()
@@ -62,14 +63,16 @@ def progress_of(document: Mapping[str, Any], step: Step) -> Progress:
         If the document is not one.
     """
     kept = frozenset(document["started"])
+    # Not there in what an earlier release kept.
+    by_rule = Counter({int(rule): calls for rule, calls in document.get("calls_by_rule", {}).items()})
+    by_rule.update(rule for call, rule in step.started.items() if call not in kept)
     return Progress(
         messages=tuple(message_of(message) for message in document["messages"]),
         iterations=document["iterations"],
-        started=kept | step.started,
+        started=kept | step.started.keys(),
         results={**document["results"], **step.results},
-        tool_calls=document["tool_calls"] + len(step.started - kept),
-        # Not there in what an earlier release kept.
-        calls_by_rule={int(rule): calls for rule, calls in document.get("calls_by_rule", {}).items()},
+        tool_calls=document["tool_calls"] + len(step.started.keys() - kept),
+        calls_by_rule=dict(by_rule),
     )
 
 

@@ -9,8 +9,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from agent_api.meta import USER_HEADER
+from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.errors import Problem, ProblemType
-from agent_runtime.routes.wire import ANONYMOUS
 from agent_runtime.store.circuit import StoreUnavailable
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent_api.meta import USER_HEADER
+from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.routes.answering import answer_or_problem, claimed_user
-from agent_runtime.routes.wire import ANONYMOUS, PROBLEMS
+from agent_runtime.routes.wire import PROBLEMS
 
 if TYPE_CHECKING:
     from agent_runtime.conversations.history import ConversationStore

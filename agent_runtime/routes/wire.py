@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.errors import PROBLEM_MEDIA_TYPE, TYPE_PREFIX
 
-ANONYMOUS = "anonymous"
 MAX_QUERY_CHARACTERS = 100_000
 
 

@@ -72,7 +72,7 @@ def claim_of(
     fields, noted = _pairs(task), _pairs(step)
     decided = {call: json.loads(decision)["approved"] for call, decision in _pairs(decisions).items()}
     known = Step(
-        started=frozenset(_after(_STARTED, noted)),
+        started={call: int(noted[_STARTED + call]) for call in _after(_STARTED, noted)},
         results={call: noted[_RESULT + call] for call in _after(_RESULT, noted)},
         approved=frozenset(call for call, approved in decided.items() if approved),
         rejected=frozenset(call for call, approved in decided.items() if not approved),

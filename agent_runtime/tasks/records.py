@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.core.task_state import TaskState
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class TaskLimits:
 class TaskOrder:
     """A task to be made. With `waiting` it begins where a run stopped for an approval.
 
-    `key` is the caller's idempotency key; `max_age` the seconds until it fails if it has not ended. `continues` is the
+    `key` is the caller's idempotency key; `max_queue` bounds the tasks that wait, `max_of_user` those of one user that
+    have not ended; `max_age` the seconds until it fails if it has not ended. `continues` is the
     conversation whose history belongs to the task, `conversation_id` the one that it is a turn of. `run_id` is the run
     that the task goes on with, empty for one of its own.
     """
@@ -87,12 +89,18 @@ class TaskOrder:
     revision: str
     key: str | None = None
     max_queue: int = 1000
+    max_of_user: int = 100
     max_age: float = 86_400
     request_id: str = ""
     run_id: str = ""
     conversation_id: str | None = None
     continues: str | None = None
     waiting: Waiting | None = None
+
+    @property
+    def has_named_user(self) -> bool:
+        """Whether the user is one: all who give no name share one, so that what they ask cannot be told apart."""
+        return self.user != ANONYMOUS
 
 
 @dataclass(frozen=True, slots=True)

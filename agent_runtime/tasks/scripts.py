@@ -3,14 +3,15 @@
 Keys of a task, all in the namespace's hash slot; the scripts derive them from the base `<...>:task`:
 
     <base>:<id>             hash: state, fence, request, progress, result ...
-    <base>:<id>:step        hash, emptied at each answer of the model: s:<call> began, r:<call> result,
+    <base>:<id>:step        hash, emptied at each answer of the model: s:<call> began, by this rule, r:<call> result,
                             e:<event>:<call> shown
     <base>:<id>:decisions   hash: what a person decided about calls of this step
     <base>:<id>:audit       list: decisions of earlier steps
     <base>:<id>:events      stream; its ids are 1-0, 2-0, ... so that a gap is seen
 
 Sets of an agent: ready (by creation), leases (by end of the lease), open (by the end of a task's age, until it ended),
-workers (by when they were last seen). All times are the store's own, in milliseconds.
+workers (by when they were last seen). What open is for all, `<...>:tasks:of:<user>` is for one user. All times are the
+store's own, in milliseconds.
 
 The fence is a number that rises whenever a task changes hands: who writes with an old one is refused.
 """
@@ -36,6 +37,10 @@ local function held(task, fence)
   return state[1] == 'Running' and state[2] == fence
 end
 
+local function open_of(base, user)
+  return base .. 's:of:' .. user
+end
+
 local function finish(base, sets, id, state, field, document, event, retention, most)
   local task = base .. ':' .. id
   redis.call('HSET', task, 'state', state, 'ended', now, 'gone', now + retention, field, document)
@@ -47,6 +52,7 @@ local function finish(base, sets, id, state, field, document, event, retention, 
   redis.call('ZREM', sets.ready, id)
   redis.call('ZREM', sets.leases, id)
   redis.call('ZREM', sets.open, id)
+  redis.call('ZREM', open_of(base, redis.call('HGET', task, 'user')), id)
 end
 
 local function queue(base, sets, id)
@@ -65,9 +71,10 @@ local base = ARGV[1]
 CREATE = (
     _PRELUDE
     + """
--- KEYS[4]: the idempotency key, if there is one. ARGV: base, id, body hash, max queue, max age, retention, max events,
--- queued event, waiting calls or '', count of their events, these events ..., fields ...
-local id, hash, task = ARGV[2], ARGV[3], base .. ':' .. ARGV[2]
+-- KEYS[4]: the idempotency key, if there is one. ARGV: base, id, user, body hash, max queue, max of the user or -1,
+-- max age, retention, max events, queued event, waiting calls or '', count of their events, these events ...,
+-- fields ...
+local id, mine, hash, task = ARGV[2], open_of(base, ARGV[3]), ARGV[4], base .. ':' .. ARGV[2]
 if KEYS[4] then
   local known = redis.call('HMGET', KEYS[4], 'id', 'hash')
   if known[1] then
@@ -77,23 +84,30 @@ if KEYS[4] then
   end
 end
 local queued = redis.call('ZCARD', sets.open) - redis.call('ZCARD', sets.leases)
-if queued >= tonumber(ARGV[4]) then return {'full', '', ''} end
-local deadline = now + tonumber(ARGV[5])
-local gone = deadline + tonumber(ARGV[6])
-local waiting = ARGV[9] ~= ''
-local first = 11 + tonumber(ARGV[10])
+if queued >= tonumber(ARGV[5]) then return {'full', '', ''} end
+local share = tonumber(ARGV[6])
+-- By time: one whose record was lost counts no longer than it could have run.
+if share >= 0 and redis.call('ZCOUNT', mine, now, '+inf') >= share then return {'share', '', ''} end
+local deadline = now + tonumber(ARGV[7])
+local gone = deadline + tonumber(ARGV[8])
+local most = ARGV[9]
+local waiting = ARGV[11] ~= ''
+local first = 13 + tonumber(ARGV[12])
 redis.call('HSET', task, unpack(ARGV, first))
 redis.call('HSET', task, 'created', now, 'since', now, 'deadline', deadline, 'gone', gone, 'fence', 0, 'attempt', 0,
   'lost', 0, 'state', waiting and 'WaitingForApproval' or 'Queued')
 redis.call('PEXPIREAT', task, gone)
-emit(task, ARGV[8], ARGV[7])
+emit(task, ARGV[10], most)
 if waiting then
-  redis.call('HSET', task, 'waiting', ARGV[9])
-  for i = 11, first - 1 do emit(task, ARGV[i], ARGV[7]) end
+  redis.call('HSET', task, 'waiting', ARGV[11])
+  for i = 13, first - 1 do emit(task, ARGV[i], most) end
 else
   redis.call('ZADD', sets.ready, now, id)
 end
 redis.call('ZADD', sets.open, deadline, id)
+redis.call('ZADD', mine, deadline, id)
+redis.call('ZREMRANGEBYSCORE', mine, '-inf', now)
+redis.call('PEXPIREAT', mine, gone)
 if KEYS[4] then
   redis.call('HSET', KEYS[4], 'id', id, 'hash', hash)
   redis.call('PEXPIREAT', KEYS[4], gone)

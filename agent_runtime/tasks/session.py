@@ -92,8 +92,8 @@ class TaskSession:
         await self._flush()
         await self.kept(lambda: self._store.answered(self.claim, progress))
 
-    async def tool_started(self, call: ToolCall) -> None:
-        """Note that a call begins: from here on its outcome is unknown until it ended.
+    async def tool_started(self, call: ToolCall, rule: int) -> None:
+        """Note that a call begins, by which rule of the policy: from here on its outcome is unknown until it ended.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class TaskSession:
         self._running.add(call.id)
         self.quiet.clear()
         try:
-            await self.kept(lambda: self._store.tool_started(self.claim, call.id))
+            await self.kept(lambda: self._store.tool_started(self.claim, call.id, rule))
         except BaseException:
             self._ended(call)
             raise

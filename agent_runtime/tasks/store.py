@@ -44,6 +44,7 @@ MAX_PROGRESS_BYTES = 8 * 1024 * 1024
 _ID_BYTES = 18
 _CANCELLED = json.dumps({"type": "cancelled"})
 _NO_ADOPTION = -1
+_UNBOUNDED = -1
 _Argument = str | bytes | int | float
 
 
@@ -92,8 +93,10 @@ class TaskStore:
             [
                 self._base,
                 task_id,
+                order.user,
                 _digest(json.dumps([order.request, order.continues], sort_keys=True)),
                 order.max_queue,
+                order.max_of_user if order.has_named_user else _UNBOUNDED,
                 _milliseconds(order.max_age),
                 _milliseconds(self.limits.retention),
                 self.limits.max_events,
@@ -107,6 +110,8 @@ class TaskStore:
         outcome, known, state = map(text, answer)
         if outcome == "full":
             raise QueueFull(f"{order.max_queue} tasks wait already")
+        if outcome == "share":
+            raise QueueFull(f"{order.max_of_user} tasks of this user have not ended")
         if outcome == "conflict":
             raise IdempotencyConflict(known)
         return Created(known, TaskState(state), fresh=outcome == "created")
@@ -217,9 +222,9 @@ class TaskStore:
         document = _encoded(progress)
         return bool(await self._answered(self._sets[:3], [*self._held(claim), document, progress.iterations]))
 
-    async def tool_started(self, claim: Claim, call_id: str) -> bool:
-        """Note that a call began; False if the task is in other hands."""
-        return bool(await self._mark(self._sets[:3], [*self._held(claim), f"s:{call_id}", "1"]))
+    async def tool_started(self, claim: Claim, call_id: str, rule: int) -> bool:
+        """Note that a call began, by which rule of the policy; False if the task is in other hands."""
+        return bool(await self._mark(self._sets[:3], [*self._held(claim), f"s:{call_id}", rule]))
 
     async def tool_ended(self, claim: Claim, call_id: str, content: str) -> bool:
         """Note the result of a call; False if the task is in other hands."""

@@ -182,7 +182,7 @@ class ToolboxOfSources:
         scope.calls += 1
         scope.calls_by_rule[decision.rule] = scope.calls_by_rule.get(decision.rule, 0) + 1
         if scope.starting is not None:
-            await scope.starting(call)
+            await scope.starting(call, decision.rule)
         return await self._run(entry, arguments, scope)
 
     async def _run(self, entry: Entry, arguments: dict[str, Any], scope: ToolScope) -> tuple[ToolOutcome, str]:

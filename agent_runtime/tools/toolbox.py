@@ -51,15 +51,15 @@ class ToolScope:
     """What calls of one run share: who asks, until when, and how often each rule and tool was used.
 
     `approved` holds ids of calls that a person allowed; `deadline` is on the event loop's clock; `starting` is awaited
-    just before a call goes out, after everything that may still refuse it; `trace` gives the headers that a call
-    carries, those of the span that is open where it is asked.
+    with the position of the rule just before a call goes out, after everything that may still refuse it; `trace` gives
+    the headers that a call carries, those of the span that is open where it is asked.
     """
 
     request_id: str
     user: str
     deadline: float
     approved: frozenset[str] = frozenset()
-    starting: Callable[[ToolCall], Awaitable[None]] | None = None
+    starting: Callable[[ToolCall, int], Awaitable[None]] | None = None
     trace: Callable[[], Mapping[str, str]] = dict
     calls: int = 0
     calls_by_rule: dict[int, int] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.core.events import TextDelta
 from agent_runtime.core.task_state import TaskState
 from agent_runtime.store.connection import open_memory_store
@@ -72,6 +73,34 @@ async def test_running_tasks_take_no_place_in_the_queue(tasks, order):
         await tasks.create(order(max_queue=1))
 
 
+async def test_user_has_a_share_of_the_queue_however_many_come_at_once(tasks, order):
+    made = await asyncio.gather(*(tasks.create(order(max_of_user=7)) for _ in range(40)), return_exceptions=True)
+    assert sum(isinstance(outcome, QueueFull) for outcome in made) == 33
+    assert (await tasks.create(order(user="bob", max_of_user=7))).fresh
+
+
+async def test_users_share_counts_what_runs_and_not_what_has_ended(tasks, order, until):
+    claim = await claimed(tasks, order, max_of_user=1)
+    with pytest.raises(QueueFull, match="of this user"):
+        await tasks.create(order(max_of_user=1))
+    await tasks.finish(claim, Finished({}))
+    cancelled = await tasks.create(order(max_of_user=1))
+    await tasks.cancel(cancelled.task_id, "ann")
+    await tasks.create(order(max_of_user=1, max_age=0.001))
+    await until(tasks.sweep)
+    assert (await tasks.create(order(max_of_user=1))).fresh
+
+
+async def test_full_share_still_finds_the_task_of_its_key(tasks, order):
+    first = await tasks.create(order(key="k", max_of_user=1))
+    assert (await tasks.create(order(key="k", max_of_user=1))).task_id == first.task_id
+
+
+async def test_callers_without_a_name_have_the_whole_queue(tasks, order):
+    for _ in range(3):
+        assert (await tasks.create(order(user=ANONYMOUS, max_of_user=1))).fresh
+
+
 async def test_one_task_has_one_owner_however_many_claim_it(tasks, order):
     await tasks.create(order())
     claims = await asyncio.gather(*(tasks.claim(REVISION, f"pod-{n}", may_adopt=True) for n in range(20)))
@@ -99,9 +128,9 @@ async def test_progress_comes_back_as_it_was_with_what_was_noted_since(tasks, or
     claim = await claimed(tasks, order)
     progress = asking_for("kb.search", "kb.read", "mail.send", iterations=3)
     assert await tasks.answered(claim, progress)
-    assert await tasks.tool_started(claim, "c00300000")
+    assert await tasks.tool_started(claim, "c00300000", 0)
     assert await tasks.tool_ended(claim, "c00300000", "found \ud800 it")
-    assert await tasks.tool_started(claim, "c00300002")
+    assert await tasks.tool_started(claim, "c00300002", 4)
     await tasks.release(claim)
     taken = await tasks.claim(REVISION, "pod-2", may_adopt=False)
     assert taken.progress == replace(
@@ -109,13 +138,14 @@ async def test_progress_comes_back_as_it_was_with_what_was_noted_since(tasks, or
         started=frozenset({"c00300000", "c00300002"}),
         results={"c00300000": "found ? it"},
         tool_calls=2,
+        calls_by_rule={0: 1, 4: 1},
     )
 
 
 async def test_next_answer_of_the_model_ends_the_step(tasks, order, asking_for):
     claim = await claimed(tasks, order)
     await tasks.answered(claim, asking_for("kb.search"))
-    await tasks.tool_started(claim, "c00100000")
+    await tasks.tool_started(claim, "c00100000", 0)
     await tasks.tool_ended(claim, "c00100000", "found")
     await tasks.answered(claim, asking_for("kb.read", iterations=2))
     await tasks.release(claim)
@@ -136,7 +166,7 @@ async def test_worker_that_lost_its_lease_can_write_nothing(tasks, order, asking
     before = await tasks.view(old.task.id, None)
     wrote = [
         await tasks.answered(old, asking_for("kb.search")),
-        await tasks.tool_started(old, "c00100000"),
+        await tasks.tool_started(old, "c00100000", 0),
         await tasks.tool_ended(old, "c00100000", "x"),
         await tasks.emit(old, 1, [("", {"type": "delta", "text": "x"})]),
         await tasks.finish(old, Finished({})),
@@ -155,7 +185,7 @@ async def test_lease_that_ended_is_lost_although_nobody_took_the_task_yet(tasks,
         return await tasks.sweep()
 
     await until(swept)
-    assert not await tasks.tool_started(claim, "c00100000")
+    assert not await tasks.tool_started(claim, "c00100000", 0)
     assert (await tasks.view(claim.task.id, None)).state is TaskState.QUEUED
 
 
@@ -165,7 +195,7 @@ async def test_pulse_keeps_a_lease(tasks, order):
         assert await tasks.pulse("r p", [claim]) == ["ok"]
         await tasks.sweep()
         await asyncio.sleep(0.2)
-    assert await tasks.tool_started(claim, "c00100000")
+    assert await tasks.tool_started(claim, "c00100000", 0)
 
 
 async def test_task_that_loses_its_pods_again_and_again_fails(store, limits, order, until):
@@ -209,7 +239,7 @@ async def test_task_that_is_too_old_fails_in_every_state(tasks, order, until, as
     assert view.state is TaskState.FAILED
     expected = "approval-timeout" if state is TaskState.WAITING else "task-expired"
     assert view.problem["type"] == f"urn:greylag:problem:{expected}"
-    assert claim is None or not await tasks.tool_started(claim, "c00100000")
+    assert claim is None or not await tasks.tool_started(claim, "c00100000", 0)
     counts = await tasks.counts()
     assert (counts.queued, counts.running, counts.waiting) == (0, 0, 0)
 
@@ -423,7 +453,7 @@ async def test_everything_of_a_task_has_an_end_and_lies_in_the_slot_of_the_names
     task_id, (call,) = await waiting_for(tasks, order, asking_for, "mail.send")
     await tasks.decide(task_id, "ann", call, Decision(approved=True, who="ann"))
     claim = await tasks.claim(REVISION, "pod", may_adopt=False)
-    await tasks.tool_started(claim, call)
+    await tasks.tool_started(claim, call, 0)
     names = [name.decode() async for name in store.client.scan_iter("*")]
     assert all(name.startswith("{greylag:team-a}:support:task") for name in names)
     of_task = [name for name in names if task_id in name]
@@ -442,7 +472,7 @@ async def test_everything_runs_in_the_store_of_local_development_too(order, limi
     await tasks.pulse(f"{REVISION} pod-1", [])
     await tasks.decide(task_id, "ann", call, Decision(approved=True, who="ann"))
     claim = await tasks.claim(REVISION, "pod", may_adopt=True)
-    await tasks.tool_started(claim, call)
+    await tasks.tool_started(claim, call, 0)
     await tasks.tool_ended(claim, call, "sent")
     await tasks.emit(claim, 1, [("", {"type": "delta", "text": "a"})])
     await tasks.finish(claim, Finished({"answer": "done"}))

@@ -186,7 +186,7 @@ async def test_calls_that_began_are_unknown_unless_idempotent(tasks, order, star
     claim = await tasks.claim("support-5c9f0a1b2d", "pod-0", may_adopt=False)
     await tasks.answered(claim, asking_for("kb.search", "mail.send", "mail.list", "kb.read"))
     for call in ("c00100000", "c00100001", "c00100002"):
-        await tasks.tool_started(claim, call)
+        await tasks.tool_started(claim, call, 0)
     await tasks.tool_ended(claim, "c00100000", "found")
 
     async def answer(*_):
@@ -208,7 +208,7 @@ async def test_end_of_a_call_is_told_though_its_pod_died_before_it_could(
     claim = await tasks.claim("support-5c9f0a1b2d", "pod-0", may_adopt=False)
     await tasks.answered(claim, asking_for("kb.search", "kb.read"))
     for call in ("c00100000", "c00100001"):
-        await tasks.tool_started(claim, call)
+        await tasks.tool_started(claim, call, 0)
         await tasks.tool_ended(claim, call, "found")
     await tasks.emit(claim, 1, [("e:end:c00100000", {"type": "tool.result", "id": "c00100000"})])
 
@@ -261,7 +261,7 @@ async def test_running_call_may_end_before_the_task_is_handed_over_and_no_other_
 
         async def one(call, gate):
             await gate.wait()
-            await journal.tool_started(call)
+            await journal.tool_started(call, 0)
             ran.append(call.name)
             begun.set()
             await finish.wait()
@@ -299,7 +299,7 @@ async def test_call_that_does_not_end_in_time_is_cut_off_and_unknown_to_the_next
     async def work(task, known, journal, emit):
         if task.attempt == 1:
             await journal.answered(progress)
-            await journal.tool_started(progress.pending[0])
+            await journal.tool_started(progress.pending[0], 0)
             await asyncio.Event().wait()
         return Finished({})
 

@@ -66,7 +66,7 @@ class Diarist:
             await emit(ToolEnded(call.id, call.name, "lost", 0))
             return "unknown"
         await emit(ToolCalled(call.id, call.name, {}))
-        await journal.tool_started(call)
+        await journal.tool_started(call, 0)
         self.note("begin", call.id, call.name)
         await asyncio.sleep(self._seconds)
         await journal.tool_ended(call, "done")

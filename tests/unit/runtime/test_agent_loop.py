@@ -84,7 +84,7 @@ class Tools:
         if outcome is ToolOutcome.APPROVAL_REQUIRED and call.id not in scope.approved:
             return ToolResult(call.id, name, outcome, "")
         if outcome is not ToolOutcome.INVALID_ARGUMENTS:
-            await scope.starting(call)
+            await scope.starting(call, 0)
             scope.calls += 1
             scope.calls_by_rule[RULE] = scope.calls_by_rule.get(RULE, 0) + 1
             self.seen = dict(scope.calls_by_rule)
@@ -103,7 +103,7 @@ class Notes:
     async def answered(self, progress):
         self.steps.append(("answered", progress))
 
-    async def tool_started(self, call):
+    async def tool_started(self, call, rule):
         self.steps.append(("started", call.id))
 
     async def tool_ended(self, call, content):
@@ -251,7 +251,7 @@ async def test_calls_before_a_wait_are_counted_once_by_whoever_goes_on(go):
     tools = Tools({"bank__pay": ToolOutcome.APPROVAL_REQUIRED})
     stopped = await _waiting(go, tools)
     looked = stopped.progress.messages[-1].tool_calls[1].id
-    noted = Step(started=frozenset({looked}), results={looked: "kb.look ok"})
+    noted = Step(started={looked: 0}, results={looked: "kb.look ok"})
     progress = progress_of(json.loads(json.dumps(progress_document(stopped.progress))), noted)
     assert (progress.tool_calls, progress.calls_by_rule) == (1, {RULE: 1})
     await go(Model([say("paid")]), tools, progress, approved=frozenset({stopped.calls[0].id}))
@@ -327,5 +327,5 @@ async def test_answer_that_stays_wrong_ends_the_run(go):
 async def test_nothing_is_kept_of_a_run_that_nobody_takes_over():
     journal = NoJournal()
     await journal.answered(start())
-    await journal.tool_started(ToolCall("a", "b", "c"))
+    await journal.tool_started(ToolCall("a", "b", "c"), 0)
     await journal.tool_ended(ToolCall("a", "b", "c"), "d")

@@ -66,16 +66,22 @@ def test_progress_comes_back_from_its_document(progress):
 
 
 def test_what_was_noted_since_is_a_part_of_the_progress():
-    step = Step(started=frozenset({"read", "send"}), results={"read": "found"})
+    step = Step(started={"read": 0, "send": 2}, results={"read": "found"})
     assert progress_of(progress_document(ASKED), step) == replace(
-        ASKED, started=frozenset({"read", "send"}), results={"read": "found"}, tool_calls=2
+        ASKED,
+        started=frozenset({"read", "send"}),
+        results={"read": "found"},
+        tool_calls=2,
+        calls_by_rule={0: 1, 2: 1},
     )
 
 
 def test_call_that_was_kept_and_noted_is_counted_once():
-    before = replace(ASKED, started=frozenset({"read"}), results={"read": "found"}, tool_calls=1)
-    step = Step(started=frozenset({"read", "send"}), results={"read": "found"})
-    assert progress_of(progress_document(before), step).tool_calls == 2
+    before = replace(ASKED, started=frozenset({"read"}), results={"read": "found"}, tool_calls=1, calls_by_rule={2: 1})
+    step = Step(started={"read": 2, "send": 2}, results={"read": "found"})
+    after = progress_of(progress_document(before), step)
+    assert after.tool_calls == 2
+    assert after.calls_by_rule == {2: 2}
 
 
 @pytest.mark.parametrize(
