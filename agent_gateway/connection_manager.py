@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent_api.meta import REQUEST_ID_HEADER
 from agent_gateway.access_log import COUNTED_FLAGS
-from agent_gateway.problems import PROBLEM_CONTENT_TYPE, problem_type
+from agent_gateway.problems import PROBLEM_CONTENT_TYPE, problem_document
 from agent_gateway.resources import (
     AGENT_HEADER,
     ROUTES_FILE,
@@ -94,13 +94,8 @@ def _follow_routes(config_dir: Path) -> Resource:
 
 
 def _local_reply(condition: Resource, slug: str, title: str, **changes: object) -> Resource:
-    document = {
-        "type": problem_type(slug),
-        "title": title,
-        "status": "%RESPONSE_CODE%",
-        "detail": "%LOCAL_REPLY_BODY%",
-        "request_id": f"%REQ({REQUEST_ID_HEADER})%",
-    }
+    document = problem_document(slug, title, "%RESPONSE_CODE%", "%LOCAL_REPLY_BODY%")
+    document["request_id"] = f"%REQ({REQUEST_ID_HEADER})%"
     return {
         "filter": condition,
         "body_format_override": {"json_format": document, "content_type": PROBLEM_CONTENT_TYPE},

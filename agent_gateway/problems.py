@@ -23,14 +23,20 @@ class Problem:
     retry_after: int = 0
 
     @property
-    def document(self) -> dict[str, str | int]:
+    def document(self) -> Resource:
         """The body."""
-        return {"type": problem_type(self.slug), "title": self.title, "status": self.status, "detail": self.detail}
+        return problem_document(self.slug, self.title, self.status, self.detail)
 
 
-def problem_type(slug: str) -> str:
-    """Stable identifier of a kind of problem."""
-    return f"urn:greylag:problem:{slug}"
+def problem_document(slug: str, title: str, status: int | str, detail: str) -> Resource:
+    """A problem; its member `error` is what clients of the OpenAI protocol read, as in the runtime's problems."""
+    return {
+        "type": f"urn:greylag:problem:{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "error": {"message": detail, "type": slug, "code": slug, "param": None},
+    }
 
 
 NOT_FOUND = Problem("not-found", 404, "Not found", "The gateway does not serve this path.")

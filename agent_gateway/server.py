@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import structlog
@@ -17,7 +18,7 @@ from agent_gateway.admin import AdminUnavailableError, EnvoyAdmin
 from agent_gateway.board import Board
 from agent_gateway.convergence import Convergence
 from agent_gateway.metrics import Metrics
-from agent_gateway.problems import PROBLEM_CONTENT_TYPE, problem_type
+from agent_gateway.problems import PROBLEM_CONTENT_TYPE, problem_document
 from agent_gateway.render_listener import STAT_PREFIX
 from agent_gateway.resources import DRAINING_FILE
 
@@ -89,5 +90,5 @@ def _document(text: str) -> web.Response:
 
 
 def _invalid(detail: str) -> web.Response:
-    document = {"type": problem_type("invalid-query"), "title": "Invalid query", "status": 400, "detail": detail}
-    return web.Response(status=400, text=json.dumps(document), content_type=PROBLEM_CONTENT_TYPE)
+    document = problem_document("invalid-query", "Invalid query", HTTPStatus.BAD_REQUEST, detail)
+    return web.Response(status=HTTPStatus.BAD_REQUEST, text=json.dumps(document), content_type=PROBLEM_CONTENT_TYPE)

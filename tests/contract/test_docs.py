@@ -168,7 +168,10 @@ def _gateway_problems() -> set[str]:
     direct = {problem.slug for problem in vars(problems).values() if isinstance(problem, problems.Problem)}
     listener = json.dumps(render_listener("a", 20000, "127.0.0.1", Path("/")))
     server = (ROOT / "agent_gateway/server.py").read_text(encoding="utf-8")
-    own = {*re.findall(r"urn:greylag:problem:([a-z-]+)", listener), *re.findall(r'problem_type\("([a-z-]+)"\)', server)}
+    own = {
+        *re.findall(r"urn:greylag:problem:([a-z-]+)", listener),
+        *re.findall(r'problem_document\("([a-z-]+)"', server),
+    }
     return {*direct, problems.suspended("a").slug, *own}
 
 

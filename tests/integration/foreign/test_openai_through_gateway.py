@@ -118,8 +118,9 @@ async def test_front_door_serves_the_same_client_by_the_agents_name(lab, pods, s
     answer = await asyncio.to_thread(lambda: say(client))
     assert models == [AGENT]
     assert answer.headers["x-greylag-revision"] in pods
-    with pytest.raises(openai.NotFoundError):
+    with pytest.raises(openai.NotFoundError) as refused:
         await asyncio.to_thread(lambda: say(client, model="nobody"))
+    assert refused.value.code == "unknown-agent"
 
 
 async def test_suspended_agent_is_an_internal_server_error_that_says_so(lab, serve, connect_to):
@@ -128,4 +129,16 @@ async def test_suspended_agent_is_an_internal_server_error_that_says_so(lab, ser
     with pytest.raises(openai.InternalServerError) as refused:
         await asyncio.to_thread(lambda: say(client))
     assert refused.value.status_code == 503
-    assert refused.value.body["type"].endswith(":agent-suspended")
+    assert refused.value.code == "agent-suspended"
+
+
+async def test_agent_without_pods_is_an_internal_server_error_that_says_so(lab, connect_to):
+    item = lab.route({"v1": 100})
+    item["spec"]["revisions"][0] |= {"name": "v9", "service": "nobody"}
+    await lab.apply(item)
+    client = connect_to(lab.url("/v1"))
+    with pytest.raises(openai.InternalServerError) as refused:
+        await asyncio.to_thread(lambda: say(client))
+    assert (refused.value.status_code, refused.value.code) == (503, "upstream-unavailable")
+    assert refused.value.body["message"]
+    assert refused.value.response.json()["request_id"]

@@ -91,6 +91,7 @@ async def test_only_good_tokens_reach_the_agent(lab: Lab) -> None:
             assert (response.status, response.content_type) == (401, PROBLEM), what
             assert response.headers.getall("www-authenticate") == ["Bearer"], what
         assert problem["type"] == "urn:greylag:problem:unauthorized"
+        assert problem["error"]["code"] == "unauthorized"
         assert problem["status"] == 401
         assert problem["detail"]
         assert not token or token not in str(problem)
