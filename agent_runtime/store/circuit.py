@@ -13,6 +13,7 @@ from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisErro
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from agent_api.report import StoreReport
+from agent_runtime.slots import take_slot
 
 FAILURES_TO_OPEN = 3
 """Failures in a row, with no answer between them, after which calls are not tried."""
@@ -65,23 +66,16 @@ class Circuit:
     async def call(self, function: Callable[..., Awaitable[_T]], *args: object, **options: object) -> _T:
         """Await a call, which bounds its own time; raises StoreUnavailable for anything that the store does wrong."""
         self._refuse_while_open()
-        await self._take_turn()
+        try:
+            await take_slot(self._turns, QUEUE_SECONDS)
+        except TimeoutError:
+            raise StoreUnavailable("too many calls wait for it", tried=False) from None
         try:
             # Those that waited for their turn while the others failed need not fail one by one.
             self._refuse_while_open()
             return await self._try(function, *args, **options)
         finally:
             self._turns.release()
-
-    async def _take_turn(self) -> None:
-        if not self._turns.locked():
-            await self._turns.acquire()
-            return
-        try:
-            async with asyncio.timeout(QUEUE_SECONDS):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise StoreUnavailable("too many calls wait for it", tried=False) from None
 
     def _refuse_while_open(self) -> None:
         if time.monotonic() < self._closed_until:

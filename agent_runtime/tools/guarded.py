@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from agent_runtime.slots import take_slot
 from agent_runtime.tools.breaker import SourceBreaker
 from agent_runtime.tools.source import SourceTimeout, SourceUnavailable, ToolFailed
 
@@ -51,23 +52,16 @@ class GuardedSource:
         """Call the source; raises SourceError. Waiting for a free slot is part of the time."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        await self._take_slot(end)
+        try:
+            await take_slot(self._slots, seconds)
+        except TimeoutError:
+            raise SourceUnavailable("too many calls of this source are waiting") from None
         try:
             if not self._breaker.admit(loop.time()):
                 raise SourceUnavailable("the source failed again and again and is left alone for a while")
             return await self._watched(tool, arguments, trace, max(end - loop.time(), 0.001))
         finally:
             self._slots.release()
-
-    async def _take_slot(self, end: float) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return
-        try:
-            async with asyncio.timeout_at(end):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise SourceUnavailable("too many calls of this source are waiting") from None
 
     async def _watched(self, tool: str, arguments: Mapping[str, Any], trace: Mapping[str, str], seconds: float) -> str:
         loop = asyncio.get_running_loop()

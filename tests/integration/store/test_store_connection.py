@@ -10,7 +10,8 @@ import pytest
 from redis.crc import key_slot
 from structlog.testing import capture_logs
 
-from agent_runtime.store.circuit import CALL_SECONDS, OPEN_SECONDS, QUEUE_SECONDS
+from agent_runtime.store import circuit as circuit_module
+from agent_runtime.store.circuit import CALL_SECONDS, CALLS_AT_ONCE, OPEN_SECONDS, QUEUE_SECONDS, Circuit
 from agent_runtime.store.connection import StoreUnavailable, open_memory_store, open_store
 from tests.support.redis import free_port, running_redis, write_secret
 
@@ -237,6 +238,19 @@ async def test_a_mistake_of_ours_is_no_outage(store):
 
 async def test_more_calls_than_connections_wait_their_turn(store):
     assert len(await asyncio.gather(*(store.client.incr(store.key("n")) for _ in range(500)))) == 500
+
+
+async def test_a_call_that_never_has_its_turn_was_not_tried_and_is_no_outage(monkeypatch):
+    monkeypatch.setattr(circuit_module, "QUEUE_SECONDS", 0.05)
+    circuit, gate = Circuit(), asyncio.Event()
+    asked = [asyncio.create_task(circuit.call(gate.wait)) for _ in range(CALLS_AT_ONCE)]
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable, match="too many") as refused:
+        await circuit.call(gate.wait)
+    gate.set()
+    await asyncio.gather(*asked)
+    assert not refused.value.tried
+    assert circuit.report().reachable
 
 
 async def test_the_memory_store_runs_the_same_scripts():

@@ -168,6 +168,23 @@ async def test_calls_of_one_source_at_the_same_time_are_bounded(make_box):
     assert {result.outcome for result in results} == {ToolOutcome.OK}
 
 
+async def test_call_that_waits_its_whole_time_for_a_slot_never_goes_out(make_box):
+    source = FakeSource()
+    source.gate = asyncio.Event()
+    policy = ToolPolicyDocument(default=ToolAction.ALLOW, max_concurrent=1, timeout_seconds=0.05)
+    box = make_box(source, policy=policy)
+    first = asyncio.create_task(box.call(call(), scope()))
+    while not source.running:
+        await asyncio.sleep(0)
+
+    late = await box.call(call(call_id="2"), scope())
+    source.gate.set()
+
+    assert (late.outcome, len(source.calls)) == (ToolOutcome.UNAVAILABLE, 1)
+    assert "waiting" in late.content
+    assert (await first).outcome is ToolOutcome.OK
+
+
 async def test_tools_that_are_never_allowed_are_neither_told_nor_called(make_box):
     source = FakeSource(tools=[Tool("search", "", SCHEMA), Tool("drop", "", SCHEMA)])
     box = make_box(source, policy=ToolPolicyDocument(rules=(ToolRule(tools=["kb.search"], action="Allow"),)))
