@@ -141,8 +141,8 @@ class Claim:
         self._flight = flight
 
     async def put(self, answer: CachedAnswer) -> None:
-        """Keep the answer, for those who wait as well."""
-        await self._cache.land(self._key, answer)
+        """Keep the answer, for those who wait as well; one that the store does not keep is forgone for other pods."""
+        self.forgone = not await self._cache.land(self._key, answer)
 
     def forgo(self) -> None:
         """Note that the answer may not be kept: it is no use to wait for one, now and for OPEN_SECONDS.
@@ -179,12 +179,12 @@ class AnswerCache:
             return False
         return True
 
-    async def land(self, key: str, answer: CachedAnswer) -> None:
-        """Keep an answer and give it to those of this process who wait for it, also while the store is away."""
+    async def land(self, key: str, answer: CachedAnswer) -> bool:
+        """Keep an answer and give it to those of this process who wait for it, also if the store does not keep it."""
         flight = self._flights.get(key)
         if flight is not None:
             flight.landed, flight.landed_at = Hit(answer, 0.0), asyncio.get_running_loop().time()
-        await self.put(key, answer)
+        return await self.put(key, answer)
 
     @asynccontextmanager
     async def claim(self, key: str, wait_seconds: float) -> AsyncIterator[Claim]:

@@ -181,6 +181,18 @@ async def test_answer_that_another_pod_kept_wins_over_an_open_key(pods, begin, r
     assert runs == [pods[1]]
 
 
+async def test_answer_too_large_to_be_kept_is_waited_for_in_its_pod_alone(pods, begin):
+    large, runs = CachedAnswer("x" * answers.MAX_ANSWER_BYTES, "m"), []
+    async with pods[0].claim("k", 30) as claim:
+        beside = asyncio.create_task(ask(pods[0], runs))
+        await until(lambda: asked(pods[0]) == 2)
+        await claim.put(large)
+    assert await beside == large
+    for pod in (pods[1], pods[2], pods[1]):
+        begin(pod, runs)
+    await until(lambda: len(runs) == 3)
+
+
 async def test_run_that_fails_opens_nothing(pods, redis_server):
     with pytest.raises(RuntimeError):
         await ask(pods[0], [], fails=1)
