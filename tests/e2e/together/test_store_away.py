@@ -12,8 +12,8 @@ from tests.support.cluster_store import PORT, ClusterStore, frozen, put_secret, 
 from tests.support.lab import Team
 from tests.support.outage import await_condition, canary_without_store, check, priced
 
-DEADLINE = {"conversationDrain": "5s", "progressDeadline": "10s", "canary": {"steps": []}}
-LONGER_THAN_THE_DEADLINE = 15
+DEADLINE = {"conversationDrain": "5s", "progressDeadline": "25s", "canary": {"steps": []}}
+LONGER_THAN_THE_DEADLINE = 30
 FROZEN_SECONDS = 20
 RECOVERY_SECONDS = 10
 NOBODY_LISTENS = 6380
