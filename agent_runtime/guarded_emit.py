@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 WITHHELD = "[withheld]"
 
 
+@dataclass(slots=True)
+class _Answer:
+    """The text of one model call: what was shown of it, and the guard that holds the rest back."""
+
+    stream: GuardedStream | None = None
+    text: str = ""
+
+    def take_back(self) -> bool:
+        """Forget an answer that broke off; False if a part of it was shown."""
+        if self.text:
+            return False
+        self.stream = None
+        return True
+
+
 class GuardedEmit:
     """Sink in front of the caller's: text goes through the output guard, tools are counted."""
 
@@ -28,16 +43,18 @@ class GuardedEmit:
         self._record = record
         self._guard = guard
         self._metrics = metrics
-        self._stream: GuardedStream | None = None
-        self._text = ""
+        self._answer = _Answer()
         self._last = ""
+        if record.run is not None:
+            # Not a method of this sink, which knows the record: a cycle would leave every run to the collector.
+            record.run.take_back = self._answer.take_back
 
     async def __call__(self, event: Event, /) -> None:
         """Pass an event on."""
         if isinstance(event, TextDelta):
-            if self._stream is None:
-                self._stream = self._guard.stream()
-            await self._show(self._stream.feed(event.text))
+            if self._answer.stream is None:
+                self._answer.stream = self._guard.stream()
+            await self._show(self._answer.stream.feed(event.text))
             return
         await self._close()
         if isinstance(event, ToolCalled):
@@ -61,15 +78,17 @@ class GuardedEmit:
         return passed
 
     async def _close(self) -> None:
-        if self._stream is not None:
-            rest = self._stream.finish()
-            self._count_redactions(self._stream)
+        answer = self._answer
+        if answer.stream is not None:
+            rest = answer.stream.finish()
+            self._count_redactions(answer.stream)
             await self._show(rest)
-            self._stream, self._last, self._text = None, self._text, ""
+            self._last = answer.text
+            answer.stream, answer.text = None, ""
 
     async def _show(self, text: str) -> None:
         if text:
-            self._text += text
+            self._answer.text += text
             await self._emit(TextDelta(text))
 
     def _shown(self, event: ToolCalled) -> ToolCalled:

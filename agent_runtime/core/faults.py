@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -34,28 +35,52 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One failed call; holds nothing of the provider's text, which may quote a key."""
+    """One failed call; `cause` says more than its kind, in our words.
+
+    Of the provider's text, which may quote a key, it holds no more than `code`, one plain word.
+    """
 
     kind: FaultKind
     status: int | None = None
     retry_after: float | None = None
+    code: str = ""
+    cause: str = ""
 
     def __str__(self) -> str:
         """Write the fault as an operator of the agent should read it."""
-        cause = self.kind.replace("_", " ")
-        return cause if self.status is None else f"{cause} (status {self.status})"
+        cause = self.cause or self.kind.replace("_", " ")
+        notes = [*([] if self.status is None else [f"status {self.status}"]), *([self.code] if self.code else [])]
+        return f"{cause} ({', '.join(notes)})" if notes else cause
 
 
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MEDIA_TYPE = re.compile(r"[a-z0-9_.+-]{1,40}/[a-z0-9_.+-]{1,40}")
 _RETRYABLE_CLIENT_ERRORS = {408: FaultKind.UNAVAILABLE, 409: FaultKind.UNAVAILABLE, 429: FaultKind.RATE_LIMITED}
 _FIRST_SERVER_ERROR = 500
 
 
-def fault_of_status(status: int, headers: Mapping[str, str], now: float) -> Fault:
+def fault_of_status(status: int, headers: Mapping[str, str], now: float, code: str = "") -> Fault:
     """Classify an answer that is not a success; `now` is Unix time, for a Retry-After that is a date."""
     kind = _RETRYABLE_CLIENT_ERRORS.get(status)
     if kind is None:
         kind = FaultKind.UNAVAILABLE if status >= _FIRST_SERVER_ERROR else FaultKind.REFUSED
-    return Fault(kind, status, retry_after_seconds(headers, now))
+    return Fault(kind, status, retry_after_seconds(headers, now), code)
+
+
+def fault_of_media_type(media_type: str) -> Fault:
+    """Fault of a success that is no stream of events: it stays one, however often it is asked for."""
+    answered = media_type if _MEDIA_TYPE.fullmatch(media_type) else "something else"
+    return Fault(FaultKind.REFUSED, cause=f"answered {answered}, not an event stream (is baseURL right?)")
+
+
+def error_code_of(document: object) -> str:
+    """What a provider's error calls itself: its code, else its type; empty unless that is one plain word."""
+    match document:
+        case {"error": {**error}}:
+            names = (error.get("code"), error.get("type"))
+            return next((name for name in names if isinstance(name, str) and _PLAIN_WORD.fullmatch(name)), "")
+        case _:
+            return ""
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:

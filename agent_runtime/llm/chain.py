@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import httpx2
+import structlog
 from openai import DefaultAioHttpClient
 
 from agent_api.v1alpha1.budgets import OnExceeded
@@ -18,10 +20,9 @@ from agent_runtime.telemetry.traced_client import TracedClient
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx2
-
     from agent_api.live_document import LiveDocument
-    from agent_api.runtime_document import RuntimeDocument
+    from agent_api.runtime_document import EndpointDocument, RuntimeDocument
+    from agent_runtime.core.faults import Fault
     from agent_runtime.llm.breaker import Breakers
     from agent_runtime.llm.client import ModelClient
     from agent_runtime.llm.credentials import Credentials
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from agent_runtime.telemetry.tracing import Tracing
 
 _MILLION = 1_000_000
+_PORTS = {"http": 80, "https": 443}
+_log = structlog.get_logger("agent_runtime.llm")
 
 
 def open_http_client() -> httpx2.AsyncClient:
@@ -74,9 +77,21 @@ def _link(parts: ChainParts, position: int) -> Link:
         parts.document.retry,
         hook=parts.metrics.attempt_ended,
         retried=parts.metrics.retried,
+        gave_up=failure_log(endpoint),
         chance=random.random,
     )
     return Link(endpoint.model, client, price_rank(price))
+
+
+def failure_log(endpoint: EndpointDocument) -> Callable[[Fault, int], None]:
+    """Hook that writes why an endpoint did not answer, and where it is."""
+    address = httpx2.URL(endpoint.base_url)
+    where = {"host": address.host, "port": address.port or _PORTS.get(address.scheme)}
+
+    def note(fault: Fault, attempts: int) -> None:
+        _log.warning("model did not answer", model=endpoint.model, cause=str(fault), attempts=attempts, **where)
+
+    return note
 
 
 def price_rank(price: ModelPrice | None) -> float:

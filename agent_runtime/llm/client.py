@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent_runtime.core.faults import Fault
     from agent_runtime.core.loop import Message, ToolCall, ToolSpec
 
@@ -35,7 +37,8 @@ class Run:
     `id` is our own name of the run, by which its budget is counted: that of its request is the caller's, who may use it
     for many. `deadline` is on the event loop's clock. `user` is who pays: from the credential where access is on.
     `answered_micro` is the part of `spent_micro` that brought answers. `produced_bytes` is what the present attempt has
-    produced so far: it is paid for even if nobody waits for the rest.
+    produced so far: it is paid for even if nobody waits for the rest. `take_back` is called when an answer broke off
+    whose text was passed on: whoever held all of it back drops it, and says so.
     """
 
     request_id: str
@@ -53,6 +56,7 @@ class Run:
     unpriced: bool = False
     fell_back: bool = False
     trace_headers: dict[str, str] = field(default_factory=dict)
+    take_back: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-PLACEHOLDER = "no-key"
-"""Sent where no key is expected: clients of the OpenAI protocol always send one, and servers may count on that."""
-
 
 class CredentialMissing(Exception):
     """The file of an expected key is absent or holds no usable key."""
@@ -46,10 +43,10 @@ class Credentials:
             position: CredentialFile(directory / str(position) / CREDENTIAL_FILE) for position in sorted(expected)
         }
 
-    def key(self, position: int) -> str:
-        """Key for an endpoint, or a placeholder where none is expected; raises CredentialMissing."""
+    def key(self, position: int) -> str | None:
+        """Key for an endpoint, None where none is expected; raises CredentialMissing."""
         file = self._files.get(position)
-        return PLACEHOLDER if file is None else file.read()
+        return None if file is None else file.read()
 
     def missing(self) -> dict[int, str]:
         """What is wrong with each expected key that cannot be used now."""

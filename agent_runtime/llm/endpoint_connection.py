@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPMethod
 from typing import TYPE_CHECKING
 
 import httpx2
+import orjson
 from openai import APIStatusError, AsyncOpenAI
+
+from agent_runtime.core.faults import error_code_of
+from agent_runtime.llm.broken_connection import CONNECTION_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 COMPLETIONS_PATH = b"chat/completions"
+CONNECT_SECONDS = 10.0
+"""Longest wait for a connection: three lost packets are sent again within it."""
+
+REFUSAL_SECONDS = 1.0
+"""How long the body of a refusal is waited for, which only tells more of it."""
+
+MAX_REFUSAL_BYTES = 64 * 1024
 _NO_KEY = "comes with each call"
 _TELEMETRY = "x-stainless-"
 """Begin of the names of headers that tell the maker of the SDK about the machine: no other provider needs them."""
@@ -27,11 +39,13 @@ class EndpointConnection(AsyncOpenAI):
     case.
     """
 
-    def __init__(self, base_url: str, http: httpx2.AsyncClient) -> None:
+    def __init__(self, base_url: str, http: httpx2.AsyncClient, first_token_seconds: float) -> None:
         super().__init__(api_key=_NO_KEY, base_url=base_url, max_retries=0, timeout=None, http_client=http)
         self._http = http
         self._url = self.base_url.copy_with(raw_path=self.base_url.raw_path + COMPLETIONS_PATH)
         self._common = self._common_headers()
+        # Half of the patience is the answer's: else nobody could tell a host that is silent from a model that is.
+        self._extensions = {"timeout": {"connect": min(CONNECT_SECONDS, first_token_seconds / 2)}}
 
     def _common_headers(self) -> _Headers:
         """The SDK's headers, such as those of organization and project."""
@@ -40,23 +54,46 @@ class EndpointConnection(AsyncOpenAI):
         # A proxy that packs a stream holds parts of it back.
         return _encoded({**sent, "Accept-Encoding": "identity"})
 
-    async def open(self, key: str, content: bytes, headers: Mapping[str, str]) -> httpx2.Response:
+    async def open(self, key: str | None, content: bytes, headers: Mapping[str, str]) -> httpx2.Response:
         """Ask for a completion; the answer is to be closed by the caller.
 
         Raises
         ------
         APIStatusError
-            If the endpoint refuses; it carries nothing of what the endpoint wrote.
+            If the endpoint refuses; of what the endpoint wrote it carries the `code`, one plain word, at most.
         httpx2.HTTPError, aiohttp.ClientError, OSError
             If there is no answer.
         """
-        own = _encoded({"Authorization": f"Bearer {key}", **headers})
-        request = httpx2.Request(HTTPMethod.POST, self._url, headers=[*self._common, *own], content=content)
+        own = _encoded(headers if key is None else {"Authorization": f"Bearer {key}", **headers})
+        request = httpx2.Request(
+            HTTPMethod.POST,
+            self._url,
+            headers=[*self._common, *own],
+            content=content,
+            extensions=self._extensions,
+        )
         response = await self._http.send(request, stream=True)
         if not response.is_success:
-            await response.aclose()
-            raise APIStatusError(f"status {response.status_code}", response=response, body=None)
+            try:
+                told = {"code": await _code_of(response)}
+            finally:
+                await response.aclose()
+            raise APIStatusError(f"status {response.status_code}", response=response, body=told)
         return response
+
+
+async def _code_of(response: httpx2.Response) -> str:
+    """What the provider calls the reason of a refusal; empty if it does not say so at once."""
+    body = b""
+    try:
+        async with asyncio.timeout(REFUSAL_SECONDS):
+            async for part in parts_of(response):
+                body += part
+                if len(body) > MAX_REFUSAL_BYTES:
+                    return ""
+        return error_code_of(orjson.loads(body))
+    except (TimeoutError, ValueError, *CONNECTION_ERRORS):
+        return ""
 
 
 def parts_of(response: httpx2.Response) -> AsyncIterator[bytes]:

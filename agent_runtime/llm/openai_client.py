@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-import httpx2
 import orjson
 from openai import APIStatusError
 
 from agent_api.meta import REQUEST_ID_HEADER
-from agent_runtime.core.faults import Fault, FaultKind, fault_of_status
+from agent_runtime.core.faults import Fault, FaultKind, error_code_of, fault_of_media_type, fault_of_status
+from agent_runtime.llm.broken_connection import CONNECTION_ERRORS, cause_of
 from agent_runtime.llm.chunks import AnswerParts, ChunkMalformed, Delta, read_chunk
 from agent_runtime.llm.client import EndpointFailed, ModelAnswer, StreamBroken
 from agent_runtime.llm.credentials import CredentialMissing
@@ -23,6 +23,8 @@ from agent_runtime.llm.quirks import quirks_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    import httpx2
 
     from agent_api.runtime_document import EndpointDocument
     from agent_runtime.core.loop import Message, ToolSpec
@@ -36,7 +38,8 @@ DRAIN_SECONDS = 0.1
 """How long the end of a stream is waited for, so that its connection can be used again."""
 
 _END = b"[DONE]"
-_CONNECTION_ERRORS = (httpx2.HTTPError, aiohttp.ClientError, OSError)
+_EVENTS = "text/event-stream"
+_PAGE = "text/html"
 
 
 class OpenAIClient:
@@ -55,7 +58,7 @@ class OpenAIClient:
         self._quirks = quirks_of(endpoint.model, endpoint.base_url)
         self._position = position
         self._credentials = credentials
-        self._connection = EndpointConnection(endpoint.base_url, http)
+        self._connection = EndpointConnection(endpoint.base_url, http, endpoint.first_token_seconds)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         """Answer the request.
@@ -63,9 +66,9 @@ class OpenAIClient:
         Raises
         ------
         EndpointFailed
-            If there is no complete answer; the fault carries nothing that the provider wrote.
+            If there is no complete answer; of what the provider wrote, the fault carries one plain word at most.
         StreamBroken
-            If a part of it had gone to `request.emit` by then.
+            If a part of it had gone to `request.emit` by then, and could not be taken back.
         """
         exchange = _Exchange(request, asyncio.get_running_loop().time())
         try:
@@ -74,16 +77,23 @@ class OpenAIClient:
         except _Stopped as stopped:
             fault = stopped.fault
         except APIStatusError as error:
-            fault = fault_of_status(error.status_code, error.response.headers, time.time())
+            fault = fault_of_status(error.status_code, error.response.headers, time.time(), error.code or "")
         except CredentialMissing:
             fault = Fault(FaultKind.CREDENTIAL)
-        except _CONNECTION_ERRORS:
-            fault = Fault(FaultKind.CONNECTION)
+        except CONNECTION_ERRORS as error:
+            fault = Fault(FaultKind.CONNECTION, cause=cause_of(error))
         except (ChunkMalformed, ValueError):
             fault = Fault(FaultKind.MALFORMED)
-        if exchange.emitted:
+        fault = self._told(exchange.explained(fault))
+        if exchange.emitted and not request.run.take_back():
             raise StreamBroken(self._endpoint.model, fault) from None
         raise EndpointFailed(self._endpoint.model, fault) from None
+
+    def _told(self, fault: Fault) -> Fault:
+        """The fault without the provider's words if a key is among them."""
+        words = f"{fault.code} {fault.cause}".lower()
+        quoted = any(key.lower() in words for key in self._credentials.secrets())
+        return replace(fault, code="", cause="") if quoted else fault
 
     async def _exchange(self, request: ModelRequest, exchange: _Exchange) -> ModelAnswer:
         parts = exchange.parts
@@ -91,12 +101,13 @@ class OpenAIClient:
         first_at = min(exchange.asked_at + self._endpoint.first_token_seconds, total_at)
         try:
             async with asyncio.timeout_at(first_at) as timer, aclosing(await self._open(request)) as response:
+                exchange.media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 # Not the SDK's events: decoding them there costs half of a call.
                 await self._follow(parts_of(response), exchange, timer, total_at, watched=request.emit is not None)
         except TimeoutError:
             if not exchange.complete:
                 raise _Stopped(self._timeout_fault(parts, over=asyncio.get_running_loop().time() >= total_at)) from None
-        except _CONNECTION_ERRORS:
+        except CONNECTION_ERRORS:
             if not exchange.complete:
                 raise
         return self._answer(parts)
@@ -181,6 +192,9 @@ class _Exchange:
         self.parts = AnswerParts()
         self.emitted = False
         self.over = False
+        self.media_type = ""
+        self._received = 0
+        self._understood = False
         self._events = EventStream()
         self._request = request
         request.run.produced_bytes = 0
@@ -195,16 +209,29 @@ class _Exchange:
         """Whether nothing more of the answer is to come."""
         return self.over or self.parts.finish_reason is not None
 
+    def explained(self, fault: Fault) -> Fault:
+        """The fault, or that what came is no stream at all."""
+        unreadable = fault.kind in (FaultKind.CUT, FaultKind.MALFORMED) and not self._understood
+        if not unreadable or self.media_type in ("", _EVENTS):
+            return fault
+        if self.media_type != _PAGE:
+            # It may be a whole answer, which is paid for although it is of no use.
+            self._request.run.produced_bytes = self._received
+        return fault_of_media_type(self.media_type)
+
     def read(self, part: bytes) -> Iterator[Delta]:
         """Deltas of the events that a part of the stream completes, up to the mark of its end."""
+        self._received += len(part)
         for data in self._events.feed(part):
             if data.startswith(_END):
                 self.over = True
                 return
             document = orjson.loads(data)
             if isinstance(document, dict) and document.get("error"):
-                raise _Stopped(Fault(FaultKind.UNAVAILABLE))
-            yield read_chunk(document)
+                raise _Stopped(Fault(FaultKind.UNAVAILABLE, code=error_code_of(document)))
+            delta = read_chunk(document)
+            self._understood = True
+            yield delta
 
     async def add(self, delta: Delta) -> bool:
         """Keep a delta, and pass its text on to who waits for it; tells whether the answer begins with it."""

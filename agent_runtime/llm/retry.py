@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent_api.runtime_document import RetryDocument
+    from agent_runtime.core.faults import Fault
     from agent_runtime.llm.client import ModelAnswer, ModelClient, ModelRequest
 
 SUCCEEDED = "ok"
@@ -46,6 +47,7 @@ class RetryingClient:
         *,
         hook: AttemptHook,
         retried: Callable[[str], None] = lambda _model: None,
+        gave_up: Callable[[Fault, int], None] = lambda _fault, _attempts: None,
         chance: Callable[[], float],
     ) -> None:
         self._model = model
@@ -53,6 +55,7 @@ class RetryingClient:
         self._policy = policy
         self._hook = hook
         self._retried = retried
+        self._gave_up = gave_up
         self._chance = chance
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
@@ -73,7 +76,11 @@ class RetryingClient:
                 remaining = request.deadline - asyncio.get_running_loop().time()
                 decision = decide_retry(failure.fault, attempt, self._policy, remaining, self._chance())
                 if isinstance(decision, GiveUp):
+                    self._gave_up(failure.fault, attempt)
                     raise EndpointFailed(self._model, failure.fault, attempt) from None
+            except StreamBroken as broken:
+                self._gave_up(broken.fault, attempt)
+                raise
             await asyncio.sleep(decision.delay)
             self._retried(self._model)
             attempt += 1

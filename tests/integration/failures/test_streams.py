@@ -21,6 +21,7 @@ from tests.support.faulty_provider import (
 from tests.support.runtimes import document_of, endpoint_of
 
 ONCE = {"maxAttempts": 1}
+GUARDED = {"guards": {"blockedOutput": ["zzz"]}}
 CUTS = {
     "orderly end with no finish reason": ends_early(),
     "orderly end that claims to be done": ends_early(done=True),
@@ -100,3 +101,30 @@ async def test_case_17_stream_is_tried_again_before_its_first_text_also_without_
     runtime = await start_runtime(document_of(endpoint_of("gpt-x", provider.base_url)))
     events = await runtime.events()
     assert (texts(events), events[-1]["type"], provider.hits["gpt-x"]) == ("All of it", "completed", 2)
+
+
+@pytest.mark.parametrize("case", CUTS)
+async def test_case_17_text_that_the_guard_still_held_is_dropped_and_another_model_answers(
+    start_runtime, provider, case
+):
+    provider.script("gpt-x", CUTS[case])
+    provider.script("gpt-y", answers("All of it"))
+    document = document_of(
+        *(endpoint_of(model, provider.base_url) for model in ("gpt-x", "gpt-y")), retry=ONCE, **GUARDED
+    )
+    runtime = await start_runtime(document)
+    events = await runtime.events()
+    assert texts(events) == events[-1]["result"]["answer"] == "All of it"
+    assert events[-1]["result"]["model"] == "gpt-y"
+    assert provider.hits == {"gpt-x": 1, "gpt-y": 1}
+
+
+async def test_case_17_text_of_which_the_guard_let_a_part_out_is_not_taken_over(start_runtime, provider):
+    text = "word " * 200
+    provider.script("gpt-x", is_cut(text))
+    document = document_of(*(endpoint_of(model, provider.base_url) for model in ("gpt-x", "gpt-y")), **GUARDED)
+    runtime = await start_runtime(document)
+    events = await runtime.events()
+    assert events[-1]["problem"]["type"] == "urn:greylag:problem:stream-broken"
+    assert text.startswith(texts(events))
+    assert (bool(texts(events)), provider.hits) == (True, {"gpt-x": 1})

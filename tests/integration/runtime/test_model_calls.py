@@ -104,7 +104,7 @@ async def test_call_carries_messages_limits_and_the_request_id(chain, provider, 
     await chain(document_of(provider.base_url, temperature=0.2)).ask()
     (call,) = provider.calls
     assert call["headers"]["x-request-id"] == "request-1"
-    assert call["headers"]["Authorization"] == "Bearer no-key"
+    assert "Authorization" not in call["headers"]
     assert call["body"] == {
         "model": "gpt-x",
         "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hi"}],

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from agent_runtime.llm.credentials import PLACEHOLDER, CredentialMissing, Credentials
+from agent_runtime.llm.credentials import CredentialMissing, Credentials
 
 
 @pytest.fixture
@@ -16,9 +16,9 @@ def directory(tmp_path):
     return tmp_path
 
 
-def test_endpoint_without_key_gets_the_placeholder(directory):
+def test_endpoint_that_expects_no_key_gets_none_although_there_is_a_file(directory):
     (directory / "0" / "api-key").write_text("unexpected")
-    assert Credentials(directory, ()).key(0) == PLACEHOLDER
+    assert Credentials(directory, ()).key(0) is None
 
 
 def test_key_is_read_without_its_line_end(directory):
