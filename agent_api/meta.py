@@ -26,6 +26,8 @@ EPOCH_HEADER = "x-greylag-epoch"
 USER_HEADER = "x-user-id"
 OUTCOME_HEADER = "x-greylag-outcome"
 CACHE_HEADER = "x-greylag-cache"
+COST_HEADER = "x-greylag-cost-usd"
+MODEL_HEADER = "x-greylag-model"
 REVISION_HEADER = "x-greylag-revision"
 
 

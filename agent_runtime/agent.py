@@ -146,7 +146,7 @@ class Agent:
             async with asyncio.timeout_at(order.run.deadline):
                 return await self._loop(order, state, journal, emit)
         except TimeoutError:
-            raise DeadlineExceeded("the run's time is over") from None
+            raise DeadlineExceeded("the run's time (spec.agent.timeout) is over") from None
 
     def _scope(self, order: Order, progress: Progress, journal: Journal) -> ToolScope:
         run = order.run
@@ -168,7 +168,9 @@ class Agent:
         while True:
             iteration = state.progress.iterations + 1
             if iteration > order.max_iterations:
-                raise IterationsExhausted(f"no answer after {order.max_iterations} model calls")
+                raise IterationsExhausted(
+                    f"the model asked for tools in each of the {order.max_iterations} calls that max_iterations allows"
+                )
             ended = await self._within(iteration, self._iterate(order, state, journal, emit))
             if ended is not None:
                 return ended

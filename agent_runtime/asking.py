@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER
 from agent_runtime.core.conversations import epoch_of, turn_of
 from agent_runtime.core.loop import Message
-from agent_runtime.errors import Problem, ProblemType
+from agent_runtime.errors import invalid_field
 from agent_runtime.outputs import FormatRefused, output_format
 from agent_runtime.runs import Asker, Question
 
@@ -49,7 +48,7 @@ def requested_format(response_format: Mapping[str, Any] | None) -> OutputFormat 
     try:
         return output_format(response_format)
     except FormatRefused as refused:
-        raise Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, str(refused)) from None
+        raise invalid_field("response_format", str(refused)) from None
 
 
 def question_of(body: RunRequest) -> Question:

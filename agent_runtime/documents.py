@@ -9,6 +9,7 @@ from agent_api.quantities import dollars
 from agent_runtime.core.advice import Costs, advise
 from agent_runtime.llm.chain import price_rank
 from agent_runtime.llm.client import LedgerUnavailable
+from agent_runtime.routes.chat_wire import finish_reason
 from agent_runtime.routes.wire import BudgetStanding, RunAnswer, ToolUseDocument
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from agent_runtime.money.pricing import ModelPrice
     from agent_runtime.record import RunRecord
     from agent_runtime.runs import Asker, RunDesk
+
+
+def cost_of(record: RunRecord) -> str | None:
+    """What a run cost, in decimal dollars; None while a price is not known."""
+    if record.cached:
+        return "0"
+    return None if record.run is None or record.run.unpriced else dollars(record.run.spent_micro)
 
 
 class AnswerDocuments:
@@ -48,12 +56,13 @@ class AnswerDocuments:
         elapsed = asyncio.get_running_loop().time() - record.begun
         return RunAnswer(
             answer=answer.text,
+            finish_reason=finish_reason(answer),
             tool_calls=tuple(
                 ToolUseDocument(name=use.name, outcome=use.outcome, milliseconds=use.milliseconds)
                 for use in answer.uses
             ),
             tokens_used=0 if record.cached else tokens or None,
-            cost_usd=self._cost(run, cached=record.cached),
+            cost_usd=cost_of(record),
             latency_ms=round(elapsed * 1000),
             request_id=asker.request_id,
             conversation_id=str(asker.turn.conversation),
@@ -63,11 +72,6 @@ class AnswerDocuments:
             budget=await self._standing(),
             advice=() if run is None or record.cached else advise(self._costs(answer, run)),
         )
-
-    def _cost(self, run: Run | None, *, cached: bool) -> str | None:
-        if cached:
-            return "0"
-        return None if run is None or run.unpriced else dollars(run.spent_micro)
 
     async def _standing(self) -> BudgetStanding | None:
         """Where the day stands; None where no day is limited, or the ledger cannot be read."""

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from agent_api.meta import OUTCOME_HEADER, REQUEST_ID_HEADER, REVISION_HEADER
 from agent_api.observations import Outcome
-from agent_runtime.errors import internal_problem
+from agent_runtime.errors import internal_problem, openai_error
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -53,7 +53,10 @@ class Envelope:
             if begun:
                 raise
             unforeseen = True
-            await internal_problem().response(request_id=request_id)(scope, receive, send_with_headers)
+            problem = internal_problem()
+            # Beside what it says to everybody, the member that clients of the OpenAI protocol read.
+            answer = problem.response(request_id=request_id, error=openai_error(problem))
+            await answer(scope, receive, send_with_headers)
 
     def _add_headers(self, headers: MutableHeaders, request_id: str, *, marked: bool) -> None:
         headers[REQUEST_ID_HEADER] = request_id

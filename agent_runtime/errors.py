@@ -92,6 +92,17 @@ class Problem(Exception):
         return Response(json.dumps(self.document(**members)), self.status, self._headers, PROBLEM_MEDIA_TYPE)
 
 
+def openai_error(problem: Problem) -> dict[str, str | None]:
+    """A problem as clients of the OpenAI protocol read it; it stands inside the problem document as `error`."""
+    return {"message": problem.detail, "type": problem.type.value, "code": problem.type.value, "param": None}
+
+
+def invalid_field(field: str, message: str) -> Problem:
+    """What is wrong with one field or header of a request."""
+    errors = [{"field": field, "message": message}]
+    return Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, f"{field}: {message}.", {"errors": errors})
+
+
 def internal_problem() -> Problem:
     """What the caller learns of a fault of ours: nothing but that it is logged."""
     return Problem(

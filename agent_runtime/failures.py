@@ -14,6 +14,7 @@ from agent_runtime.llm.client import (
     AttemptsExhausted,
     BudgetExceeded,
     DeadlineExceeded,
+    EndpointFailed,
     EndpointRefused,
     LedgerUnavailable,
     ModelUnavailable,
@@ -23,8 +24,11 @@ from agent_runtime.llm.client import (
 if TYPE_CHECKING:
     from agent_runtime.guards.blocked import GuardBlocked
     from agent_runtime.limits.admission import Limited
+    from agent_runtime.llm.client import ModelError
 
 STORE_RETRY_SECONDS = 5
+IN_VAIN = {"x-should-retry": "false"}
+"""For what fails again if it is asked again: clients of the OpenAI protocol would try it twice more, and pay for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def failure_of(error: Exception) -> Failure | None:
     known = _RUN_FAILURES.get(type(error))
     if known is None:
         return None
-    headers = _retry_after(_soonest(error)) if isinstance(error, ModelUnavailable) else {}
+    headers = _headers_of(error) if isinstance(error, ModelUnavailable) else {}
     return Failure(Problem(*known, f"{_sentence(type(error))}: {error}.", headers=headers), Outcome.ERROR)
 
 
@@ -78,19 +82,30 @@ def _sentence(kind: type[Exception]) -> str:
 def _over_budget(error: BudgetExceeded) -> Failure:
     """The run's own budget makes it a failed run; a used up day is nobody's error."""
     outcome = Outcome.ERROR if error.scope == "request" else Outcome.EXCLUDED
-    members = {"scope": error.scope}
+    members: dict[str, object] = {"scope": error.scope}
     if error.reset_seconds is not None:
-        members["reset_seconds"] = str(math.ceil(error.reset_seconds))
+        members["reset_seconds"] = math.ceil(error.reset_seconds)
     return Failure(
         Problem(
             ProblemType.BUDGET_EXCEEDED,
             HTTPStatus.TOO_MANY_REQUESTS,
             f"The budget does not allow this run: {error}.",
             members,
-            _retry_after(error.reset_seconds),
+            IN_VAIN if error.reset_seconds is None else _retry_after(error.reset_seconds),
         ),
         outcome,
     )
+
+
+def _headers_of(error: ModelUnavailable) -> dict[str, str]:
+    return IN_VAIN if error.failures and all(map(_is_final, error.failures)) else _retry_after(_soonest(error))
+
+
+def _is_final(failure: ModelError) -> bool:
+    """Whether an endpoint will not answer the same question later either: what it needs is a change of the agent."""
+    if isinstance(failure, EndpointFailed):
+        return not failure.fault.kind.retryable
+    return isinstance(failure, EndpointRefused) and failure.retry_after is None
 
 
 def _soonest(error: ModelUnavailable) -> float | None:

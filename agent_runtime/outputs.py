@@ -74,21 +74,21 @@ def output_format(requested: Mapping[str, Any] | None) -> OutputFormat | None:
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}} as wire:
             return OutputFormat(wire, _validator(schema), schema)
         case _:
-            raise FormatRefused(
-                "response_format: type must be text, json_object, or json_schema with json_schema.schema"
-            )
+            raise FormatRefused("type must be text, json_object, or json_schema with json_schema.schema")
 
 
 def _validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     if len(orjson.dumps(schema)) > MAX_SCHEMA_BYTES:
-        raise FormatRefused(f"response_format: the schema may have at most {MAX_SCHEMA_BYTES} bytes")
+        raise FormatRefused(f"the schema may have at most {MAX_SCHEMA_BYTES} bytes")
     nodes = list(_objects(schema))
     if not all(map(_leads_inside, nodes)):
-        raise FormatRefused("response_format: $ref must begin with #/, or be #")
+        raise FormatRefused("$ref must begin with #/, or be #")
     if any(isinstance(node.get(name), str) for node in nodes[1:] for name in _NAMES_OF_PLACES):
-        raise FormatRefused(f"response_format: the parts of a schema cannot have {', '.join(_NAMES_OF_PLACES)}")
+        raise FormatRefused(f"the parts of a schema cannot have {', '.join(_NAMES_OF_PLACES)}")
     if sum(map(_patterns, nodes)) > MAX_PATTERNS:
-        raise FormatRefused(f"response_format: the schema may have at most {MAX_PATTERNS} patterns")
+        raise FormatRefused(f"the schema may have at most {MAX_PATTERNS} patterns")
+    if not is_checkable(schema, None):
+        raise FormatRefused("the schema cannot be checked: its references lead on and on")
     try:
         # A schema comes from a caller: it fetches nothing, also not by `$schema`, and no pattern of it takes long.
         return jsonschema_rs.validator_for(
@@ -97,7 +97,7 @@ def _validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=1_000_000),
         )
     except (jsonschema_rs.ValidationError, ValueError) as error:
-        raise FormatRefused(f"response_format: {str(error).splitlines()[0][:_MAX_REASON]}") from None
+        raise FormatRefused(str(error).splitlines()[0][:_MAX_REASON]) from None
 
 
 def _objects(node: object) -> Iterator[dict[str, Any]]:

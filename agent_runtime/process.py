@@ -121,6 +121,8 @@ class ProcessContext:
         ]
         if not self.live.usable():
             reasons.append("The live document was not read yet: who is let in, and the budgets, are not known")
+        if nobody := self.access.unreadiness():
+            reasons.append(f"Nobody can be let in yet: {nobody}")
         if self.shared is not None:
             store = self.shared.store.report()
             if not store.was_reached:

@@ -295,12 +295,13 @@ class RunDesk:
     async def _from_memory(self, work: _Work, hit: Hit, asked: tuple[Message, ...]) -> Answer:
         kept = hit.answer
         self._parts.metrics.cache_looked_up("hit")
-        if work.question.stream:
-            await work.emit(TextDelta(kept.text))
         messages = (*asked, Message("assistant", kept.text))
         answer = Answer(kept.text, kept.model, "stop", messages, (), kept.iterations)
         await self._remember(work, messages)
+        # Noted before the first text, with which the headers of a stream are sent.
         work.record.answered(answer, age_seconds=hit.age_seconds)
+        if work.question.stream:
+            await work.emit(TextDelta(kept.text))
         return answer
 
     async def _history(self, work: _Work) -> tuple[Message, ...]:

@@ -38,7 +38,7 @@ class InputGuard(ApiModel):
     """What a question must not be."""
 
     max_length: int = Field(
-        default=10_000, ge=1, le=100_000, description="Most characters of a question. Default 10000."
+        default=10_000, ge=1, le=100_000, description="Most characters of one message. Default 10000."
     )
     blocked_patterns: Patterns = Field(
         default=[], description="RE2 expressions; a question in which one is found is refused."

@@ -12,7 +12,7 @@ import structlog
 from agent_runtime.access.caller import is_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 CHECK_SECONDS = 1.0
@@ -24,8 +24,13 @@ _log = structlog.get_logger("agent_runtime.access")
 _Signature = tuple[tuple[str, int, int, int], ...]
 
 
+MISSING = "the Secret of spec.access.apiKeysSecretRef is missing, or cannot be read"
+_NO_KEYS = "the Secret of spec.access.apiKeysSecretRef holds no key: it has an entry a user, and in it a key a line"
+_ALL_SHARED = "the Secret of spec.access.apiKeysSecretRef gives every key to several users, so that none says who asks"
+
+
 class ApiKeysUnavailable(Exception):
-    """There are no keys to compare with."""
+    """There are no keys to compare with; the message says why."""
 
 
 class ApiKeys:
@@ -37,6 +42,7 @@ class ApiKeys:
         self._looked = float("-inf")
         self._signature: _Signature | None = None
         self._users: tuple[tuple[bytes, str], ...] = ()
+        self._wrong = MISSING
 
     def user_of(self, key: str) -> str | None:
         """User whose key this is; None if it is nobody's.
@@ -46,18 +52,22 @@ class ApiKeys:
         ApiKeysUnavailable
             If there are no keys at all.
         """
-        now = self._clock()
-        if now - self._looked >= CHECK_SECONDS:
-            self._looked = now
-            self._look()
-        if not self._users:
-            raise ApiKeysUnavailable
+        if wrong := self.unusable():
+            raise ApiKeysUnavailable(wrong)
         presented, found = _digest(key.encode()), None
         # All are compared, so that the time taken tells nothing.
         for digest, user in self._users:
             if hmac.compare_digest(digest, presented):
                 found = user
         return found
+
+    def unusable(self) -> str:
+        """Why there are no keys to compare with; empty if there are."""
+        now = self._clock()
+        if now - self._looked >= CHECK_SECONDS:
+            self._looked = now
+            self._look()
+        return "" if self._users else self._wrong
 
     def _look(self) -> None:
         for attempt in range(_ATTEMPTS):
@@ -66,7 +76,7 @@ class ApiKeys:
             except OSError as error:
                 # The kubelet may have put other files in place meanwhile; that shows at the second look.
                 if attempt:
-                    self._users, self._signature = (), None
+                    self._users, self._signature, self._wrong = (), None, MISSING
                     _log.warning("API keys are not readable", cause=type(error).__name__)
             else:
                 return
@@ -75,10 +85,12 @@ class ApiKeys:
         directory = self._present()
         signature = _signature(directory)
         if signature != self._signature:
-            users = _unambiguous(_read(directory))
+            found = tuple(_read(directory))
+            users = _unambiguous(found)
             if self._present() != directory:
                 raise FileNotFoundError(str(directory))
             self._users, self._signature = users, signature
+            self._wrong = _ALL_SHARED if found else _NO_KEYS
 
     def _present(self) -> Path:
         """Where the files are: the kubelet replaces them all at once, by a link to another directory."""
@@ -103,7 +115,7 @@ def _read(directory: Path) -> Iterator[tuple[bytes, str]]:
                 yield _digest(key), path.name
 
 
-def _unambiguous(keys: Iterator[tuple[bytes, str]]) -> tuple[tuple[bytes, str], ...]:
+def _unambiguous(keys: Iterable[tuple[bytes, str]]) -> tuple[tuple[bytes, str], ...]:
     """Keys that are one user's; one that several have would let one act as the other."""
     owners: dict[bytes, set[str]] = {}
     for digest, user in keys:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from typing import Literal
 
-from agent_runtime.errors import Problem, ProblemType
+from agent_api.meta import USER_HEADER
+from agent_runtime.errors import invalid_field
 
 ANONYMOUS = "anonymous"
 MAX_USER_CHARACTERS = 256
@@ -41,9 +41,24 @@ def is_user(name: object) -> bool:
     )
 
 
+def user_of_header(value: str) -> str:
+    """The user that a header names, given as the server reads it: its bytes are UTF-8, as a name in a body is.
+
+    Raises
+    ------
+    Problem
+        If they are not, or name nobody.
+    """
+    try:
+        name = value.encode("latin-1").decode()
+    except UnicodeError:
+        raise invalid_field(USER_HEADER, "a user's name is text in UTF-8") from None
+    return checked_user(name, USER_HEADER)
+
+
 def checked_user(name: str, field: str) -> str:
     """The name of a user as a request gives it; raises Problem, with the field, if it is none."""
     if not is_user(name):
-        detail = f"{field}: a user's name has 1 to {MAX_USER_CHARACTERS} printable characters, no spaces around them."
-        raise Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, detail)
+        wanted = f"a user's name has 1 to {MAX_USER_CHARACTERS} printable characters, no spaces around them"
+        raise invalid_field(field, wanted)
     return name

@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from agent_api.meta import USER_HEADER
-from agent_runtime.access.api_keys import ApiKeys, ApiKeysUnavailable
-from agent_runtime.access.caller import Caller, checked_user
+from agent_runtime.access.api_keys import MISSING, ApiKeys, ApiKeysUnavailable
+from agent_runtime.access.caller import Caller, user_of_header
 from agent_runtime.access.tokens import KeysUnavailable, TokenInvalid, TokenVerifier
 from agent_runtime.errors import Problem, ProblemType
 
@@ -31,6 +31,7 @@ class AccessControl:
         self._live = live
         self._api_keys = None if api_keys_directory is None else ApiKeys(api_keys_directory)
         self._tokens = TokenVerifier()
+        self._could_let_in = False
 
     def authenticate(self, headers: Headers) -> Caller:
         """Caller of a request. Where several credentials are configured, one that is good is enough.
@@ -50,6 +51,23 @@ class AccessControl:
             raise _refused(None, "Credentials are required: " + _expected(access))
         return self._known(access, bearer, api_key)
 
+    def unreadiness(self) -> str:
+        """Why nobody could be let in yet; empty once somebody could.
+
+        What breaks later is told to callers: a pod that serves is not taken away for it, nor while others with new keys
+        take its place.
+        """
+        if not self._could_let_in and self._live.usable():
+            wrong = self._unusable(self._live.current().access)
+            self._could_let_in = not wrong
+            return wrong
+        return ""
+
+    def _unusable(self, access: AccessDocument) -> str:
+        if not access.api_keys or access.jwt is not None:
+            return ""
+        return MISSING if self._api_keys is None else self._api_keys.unusable()
+
     def _known(self, access: AccessDocument, bearer: str | None, api_key: str | None) -> Caller:
         reasons: list[str] = []
         unavailable: list[str] = []
@@ -63,8 +81,8 @@ class AccessControl:
         if access.api_keys:
             try:
                 user = self._owner(api_key, bearer)
-            except ApiKeysUnavailable:
-                unavailable.append("the Secret of spec.access.apiKeysSecretRef is missing or holds no key")
+            except ApiKeysUnavailable as error:
+                unavailable.append(str(error))
             else:
                 if user is not None:
                     return Caller(user, "api-key")
@@ -75,14 +93,14 @@ class AccessControl:
 
     def _owner(self, *offered: str | None) -> str | None:
         if self._api_keys is None:
-            raise ApiKeysUnavailable
+            raise ApiKeysUnavailable(MISSING)
         owners = [self._api_keys.user_of(key) for key in offered if key is not None]
         return next((owner for owner in owners if owner is not None), None)
 
 
 def _self_named(headers: Headers) -> Caller:
     name = headers.get(USER_HEADER)
-    return Caller() if name is None else Caller(checked_user(name, USER_HEADER))
+    return Caller() if name is None else Caller(user_of_header(name))
 
 
 def _bearer_of(headers: Headers) -> str | None:

@@ -338,14 +338,17 @@ class SpendLedger:
                 f" {spent} are used or held, and it may take {hold.tokens}"
             )
             return BudgetExceeded("request", message)
-        if scope == "agent":
+        never_fits = hold.micro > limit
+        if scope == "agent" and not never_fits:
             self._exhausted = _Exhausted(limit, time.time() + min(reset, EXHAUSTED_SECONDS))
         field = {"request": "perRequest", "user": "perUserDaily", "agent": "daily"}[scope]
         message = (
             f"{dollars(limit)} USD (spec.budgets.{field}.costUSD) do not cover this call:"
             f" {dollars(spent)} are spent or held, and it may cost {dollars(hold.micro)}"
         )
-        return BudgetExceeded(scope, message, None if scope == "request" else float(reset))
+        if never_fits:
+            message += "; a shorter question or a lower spec.model.parameters.maxOutputTokens may cost less"
+        return BudgetExceeded(scope, message, None if scope == "request" or never_fits else float(reset))
 
 
 class _Calendar:

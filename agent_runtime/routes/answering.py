@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from agent_api.meta import USER_HEADER
-from agent_runtime.access.caller import ANONYMOUS
+from agent_runtime.access.caller import ANONYMOUS, user_of_header
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.store.circuit import StoreUnavailable
 
@@ -41,5 +41,6 @@ def store_problem(error: StoreUnavailable) -> Problem:
 
 
 def claimed_user(request: Request, said: str = ANONYMOUS) -> str:
-    """Who a caller says he is while access is off: in the header, else in the body."""
-    return request.headers.get(USER_HEADER) or said
+    """Who a caller says he is while access is off: in the header, else in the body; raises Problem."""
+    named = request.headers.get(USER_HEADER)
+    return user_of_header(named) if named else said

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from agent_runtime.errors import Problem, ProblemType
-from agent_runtime.routes.wire import RunRequest
+from agent_runtime.routes.wire import MEMBER_TAGS, RunRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +46,10 @@ async def read_body(request: Request, model: type[T]) -> T:
         If the client went away before the end of the body.
     """
     _check_media_type(request.headers.get("content-type"))
+    _check_encoding(request.headers.getlist("content-encoding"))
     body = await _read(request)
+    if not body.strip():
+        raise invalid_fields([("", f"The body is empty; it must be {_object_of(model)}")])
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -65,6 +68,18 @@ def _check_media_type(content_type: str | None) -> None:
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "The body must be application/json in UTF-8.",
         )
+
+
+def _check_encoding(codings: list[str]) -> None:
+    asked = ", ".join(codings)
+    if all(coding.strip().lower() in ("", "identity") for coding in asked.split(",")):
+        return
+    raise Problem(
+        ProblemType.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        f"content-encoding: {asked[:_MAX_FIELD_CHARACTERS]} is not understood; send the body as it is.",
+        headers={"accept-encoding": "identity"},
+    )
 
 
 async def _read(request: Request) -> bytes:
@@ -100,7 +115,15 @@ def _too_large() -> Problem:
 
 def _invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
     details = error.errors(include_input=False, include_url=False, include_context=False)
-    return invalid_fields((_path(item), _message(item, model)) for item in details)
+    # What is of another type has other fields: that it lacks those of this one says nothing.
+    of_another_type = {
+        item["loc"][:-1] for item in details if item["type"] != "missing" and item["loc"][-1:] == ("type",)
+    }
+    return invalid_fields(
+        (_path(item), _message(item, model))
+        for item in details
+        if item["type"] != "missing" or item["loc"][:-1] not in of_another_type
+    )
 
 
 def invalid_fields(wrong: Iterable[tuple[str, str]]) -> Problem:
@@ -111,10 +134,20 @@ def invalid_fields(wrong: Iterable[tuple[str, str]]) -> Problem:
 
 
 def _path(item: ErrorDetails) -> str:
-    return ".".join(map(str, item["loc"]))[:_MAX_FIELD_CHARACTERS]
+    # Tags are no names of fields; but a field that is unknown may have any name.
+    unknown = item["type"] == "extra_forbidden"
+    fields = [part for part in item["loc"] if unknown or part not in MEMBER_TAGS.values()]
+    return ".".join(map(str, fields))[:_MAX_FIELD_CHARACTERS]
 
 
 def _message(item: ErrorDetails, model: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
         return f"Unknown field; allowed are {', '.join(model.model_fields)}"
-    return item["msg"]
+    if item["type"] == "model_type" and not item["loc"]:
+        return f"The body must be {_object_of(model)}"
+    return item["msg"].removeprefix("Value error, ")
+
+
+def _object_of(model: type[BaseModel]) -> str:
+    needed = [name for name, field in model.model_fields.items() if field.is_required()]
+    return f"a JSON object with {', '.join(needed)}"

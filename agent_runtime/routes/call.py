@@ -17,7 +17,7 @@ from agent_runtime.asking import turn_in
 from agent_runtime.errors import Problem, internal_problem
 from agent_runtime.failures import Failure
 from agent_runtime.routes.presence import ClientGone
-from agent_runtime.routes.streaming import stream_run
+from agent_runtime.routes.streaming import RunStream, StreamedAnswer
 from agent_runtime.runs import RunFailed
 from agent_runtime.telemetry.logs import run_context
 
@@ -44,6 +44,7 @@ class Call(ABC):
         self.request_id: str = request.state.request_id
         self.record = context.book.begin(turn_in(request, context.document.revision, None))
         self._streams = False
+        self._booked = False
 
     @abstractmethod
     async def respond(self) -> Response:
@@ -60,7 +61,7 @@ class Call(ABC):
                 return await self._answer()
             finally:
                 if not self._streams:
-                    self.context.book.end(self.record)
+                    self._book()
 
     async def _answer(self) -> Response:
         try:
@@ -107,10 +108,12 @@ class Call(ABC):
             self.record.failed(failure)
             raise RunFailed(failure) from error
 
-    def streamed(self, show: Callable[[Channel], Awaitable[None]]) -> Response:
-        """Answer that shows the run while it happens."""
+    async def streamed(self, show: Callable[[Channel], Awaitable[None]]) -> Response:
+        """Answer that shows the run while it happens; raises what ends it before there is something to show."""
+        stream = RunStream(lambda channel: self._until_its_end(show, channel))
+        await stream.open(self.request)
         self._streams = True
-        return stream_run(lambda channel: self._until_its_end(show, channel), {})
+        return StreamedAnswer(stream)
 
     async def _until_its_end(self, show: Callable[[Channel], Awaitable[None]], channel: Channel) -> None:
         with run_context(request_id=self.request_id, revision=self.context.document.revision):
@@ -120,7 +123,14 @@ class Call(ABC):
                 self.record.ended(Outcome.EXCLUDED, CLIENT_GONE)
                 raise
             finally:
-                self.context.book.end(self.record)
+                if channel.opened.is_set():
+                    self._book()
+
+    def _book(self) -> None:
+        # A client may leave just when his stream opens: both ends come to this.
+        if not self._booked:
+            self._booked = True
+            self.context.book.end(self.record)
 
 
 async def unwatched(_event: Event) -> None:

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions` and `GET /v1/models`: the agent as a model of the OpenAI protocol."""
+"""`POST /v1/chat/completions`: the agent as a model of the OpenAI protocol."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from agent_api.meta import COST_HEADER, MODEL_HEADER
 from agent_api.observations import Outcome
 from agent_runtime.agent import ApprovalNeeded
 from agent_runtime.asking import asker_of, requested_format
 from agent_runtime.core.events import TextDelta
-from agent_runtime.errors import Problem, ProblemType
-from agent_runtime.failures import Failure
+from agent_runtime.documents import cost_of
+from agent_runtime.errors import Problem, ProblemType, openai_error
+from agent_runtime.failures import IN_VAIN, Failure
 from agent_runtime.routes.body import invalid_fields, read_body
 from agent_runtime.routes.call import Call, unwatched
 from agent_runtime.routes.chat_checks import wrong_fields
@@ -37,7 +39,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {EVENT_STREAM: {
 
 
 def chat_router(context: ProcessContext) -> APIRouter:
-    """Routes of the OpenAI protocol."""
+    """Route of the chat."""
     router = APIRouter(responses=PROBLEMS)
 
     @router.post(CHAT_PATH, openapi_extra=body_of(ChatRequest), responses=_RESPONSES)
@@ -45,22 +47,7 @@ def chat_router(context: ProcessContext) -> APIRouter:
         """Ask the agent as a client of the OpenAI protocol does."""
         return await _ChatCall(context, request).answer()
 
-    @router.get("/v1/models")
-    async def models(request: Request) -> Response:
-        """List the agent as the one model that there is."""
-        try:
-            context.access.authenticate(request.headers)
-        except Problem as problem:
-            return problem.response(request_id=request.state.request_id, error=_error(problem))
-        entry = {"id": context.document.agent, "object": "model", "created": 0, "owned_by": "greylag"}
-        return JSONResponse({"object": "list", "data": [entry]})
-
     return router
-
-
-def _error(problem: Problem) -> dict[str, str | None]:
-    """A problem as clients of the OpenAI protocol read it; it stands inside the problem document."""
-    return {"message": problem.detail, "type": problem.type.value, "code": problem.type.value, "param": None}
 
 
 class _ChatCall(Call):
@@ -78,26 +65,34 @@ class _ChatCall(Call):
         context.book.identify(self.record, self.record.turn)
         asker = asker_of(self.request, caller.named(body.user), self.record.turn, None)
         if body.stream:
-            return self.streamed(lambda channel: self._show(channel, body, question, asker))
+            return await self.streamed(lambda channel: self._show(channel, body, question, asker))
         answer = await while_present(self.request, self._answered(question, asker, unwatched))
-        return JSONResponse(completion(answer, self.record.run, self.request_id, context.document.agent))
+        told = completion(answer, self.record.run, self.request_id, context.document.agent)
+        return JSONResponse(told, headers=self._beside(answer))
+
+    def _beside(self, answer: Answer) -> dict[str, str]:
+        """What the protocol has no place for, as headers; a name that none can hold is left out."""
+        headers = {MODEL_HEADER: answer.model} if answer.model.isascii() and answer.model.isprintable() else {}
+        cost = cost_of(self.record)
+        return headers if cost is None else {**headers, COST_HEADER: cost}
 
     def told(self, problem: Problem) -> Response:
         """A problem document with the error that such clients look for."""
-        return problem.response(request_id=self.request_id, error=_error(problem))
+        return problem.response(request_id=self.request_id, error=openai_error(problem))
 
     async def _answered(self, question: Question, asker: Asker, emit: EventSink) -> Answer:
         """Run to an answer; the protocol has no way to wait for a person."""
         try:
             return await self.execute(question, asker, emit)
-        except ApprovalNeeded:
-            detail = "A tool that the agent wants to use needs a person's approval: ask by POST /agent/tasks."
-            problem = Problem(ProblemType.APPROVAL_REQUIRED, HTTPStatus.CONFLICT, detail)
+        except ApprovalNeeded as waiting:
+            tools = ", ".join(dict.fromkeys(map(self.context.tool_name, waiting.calls)))
+            detail = f"The agent wants to use {tools}, which a person has to approve: ask by POST /agent/tasks."
+            problem = Problem(ProblemType.APPROVAL_REQUIRED, HTTPStatus.CONFLICT, detail, headers=IN_VAIN)
             raise RunFailed(Failure(problem, Outcome.EXCLUDED)) from None
 
     async def _show(self, channel: Channel, body: ChatRequest, question: Question, asker: Asker) -> None:
         identity, agent = self.request_id, self.context.document.agent
-        await channel.send(sse(chunk(identity, agent, {"role": "assistant", "content": ""})))
+        await channel.send(sse(chunk(identity, agent, {"role": "assistant", "content": ""})), opens=False)
 
         async def emit(event: Event) -> None:
             if isinstance(event, TextDelta):
@@ -106,7 +101,9 @@ class _ChatCall(Call):
         try:
             answer = await self._answered(question, asker, emit)
         except RunFailed as failed:
-            await channel.send(sse({"error": _error(failed.failure.problem)}))
+            if not channel.opened.is_set():
+                raise
+            await channel.send(sse({"error": openai_error(failed.failure.problem)}))
             return
         delta = call_delta(answer) if answer.client_calls else {}
         await channel.send(sse(chunk(identity, agent, delta, finish_reason(answer))))

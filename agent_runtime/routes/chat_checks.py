@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def wrong_fields(body: ChatRequest, own_tools: Collection[str]) -> Iterator[Wrong]:
     """What is wrong with a request; `own_tools` are the names that tools of the agent have on the wire."""
+    yield from _without_content(body.messages)
     yield from _unpaired(body.messages)
     yield from _not_followed(body)
     taken = set(own_tools)
@@ -36,6 +37,17 @@ def _not_followed(body: ChatRequest) -> Iterator[Wrong]:
         yield "function_call", "Use tools"
     if body.stop:
         yield "stop", "An agent's answer ends where the agent ends it: leave it out"
+
+
+def _without_content(messages: list[WireMessage]) -> Iterator[Wrong]:
+    """Messages that say nothing; a tool may well have given an empty text, and instructions may be empty."""
+    for place, message in enumerate(messages):
+        field, nothing = f"messages.{place}.content", message.content in (None, [])
+        if message.role == "assistant":
+            if nothing and not message.tool_calls:
+                yield field, "Only a message with tool_calls has no content: give the text, or leave the message out"
+        elif nothing or (message.role == "user" and not message.text):
+            yield field, f"A message of role {message.role} needs content: a text or a list of text parts"
 
 
 def _unpaired(messages: list[WireMessage]) -> Iterator[Wrong]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from agent_runtime.core.loop import Message, ToolCall, ToolSpec
-from agent_runtime.routes.wire import MAX_QUERY_CHARACTERS, JsonObject
+from agent_runtime.routes.wire import LIST, MAX_QUERY_CHARACTERS, OBJECT, TEXT, JsonObject, either
 
 if TYPE_CHECKING:
     from agent_runtime.agent import Answer
@@ -19,6 +21,7 @@ MAX_CLIENT_TOOLS = 64
 NO_TOOLS = "none"
 """Choice of a caller who wants none of his tools to be asked for; the agent's own are its own affair."""
 
+_KIND_OF_PART = re.compile("[a-z_]{1,40}")
 _FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter"}
 
 
@@ -28,10 +31,18 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
+def _only_text(kind: object) -> object:
+    """Refuse a part that is no text, by its name where it looks like one: it may be anything."""
+    if kind == "text":
+        return kind
+    named = kind if isinstance(kind, str) and _KIND_OF_PART.fullmatch(kind) else "this type"
+    raise PydanticCustomError("kind_of_part", "{named} is not understood; only text parts are", {"named": named})
+
+
 class TextPart(_Wire):
     """A part of a message; only text is understood."""
 
-    type: Literal["text"]
+    type: Annotated[Literal["text"], BeforeValidator(_only_text)]
     text: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS)]
 
 
@@ -49,11 +60,18 @@ class WireToolCall(_Wire):
     function: FunctionCall
 
 
+Text = Annotated[str, Tag(TEXT)]
+LongText = Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS), Tag(TEXT)]
+Content = Annotated[LongText | Annotated[list[TextPart], Tag(LIST)], either("a text or a list of text parts")]
+TextOrObject = Annotated[Text | Annotated[JsonObject, Tag(OBJECT)], either("a text or an object")]
+TextOrTexts = Annotated[Text | Annotated[list[str], Tag(LIST)], either("a text or a list of texts")]
+
+
 class WireMessage(_Wire):
     """One message of the caller."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS)] | list[TextPart] | None = None
+    content: Content | None = None
     tool_calls: Annotated[list[WireToolCall], Field(max_length=MAX_CLIENT_TOOLS)] | None = None
     tool_call_id: Annotated[str, Field(max_length=128)] | None = None
 
@@ -100,10 +118,10 @@ class ChatRequest(_Wire):
     n: Annotated[int, Field(ge=1, le=1)] | None = None
     response_format: JsonObject | None = None
     tools: Annotated[list[WireTool], Field(max_length=MAX_CLIENT_TOOLS)] | None = None
-    tool_choice: str | JsonObject | None = None
+    tool_choice: TextOrObject | None = None
     functions: list[JsonObject] | None = None
-    function_call: str | JsonObject | None = None
-    stop: str | list[str] | None = None
+    function_call: TextOrObject | None = None
+    stop: TextOrTexts | None = None
 
     def run_messages(self) -> tuple[Message, ...]:
         """Messages for the run; what a caller says as system has no more weight than what it says as user."""
@@ -133,7 +151,8 @@ def _message(message: WireMessage) -> Message:
 
 def completion(answer: Answer, run: Run | None, identity: str, agent: str) -> dict[str, Any]:
     """Document of a whole answer."""
-    message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
+    # Null stands beside calls alone: a caller sends the message back, and elsewhere it would be one without content.
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text or (None if answer.client_calls else "")}
     if answer.client_calls:
         message["tool_calls"] = [_call(call) for call in answer.client_calls]
     return {

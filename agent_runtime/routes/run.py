@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from agent_runtime.agent import ApprovalNeeded
 from agent_runtime.asking import asker_of, question_of, turn_in
-from agent_runtime.core.events import Completed, Failed
+from agent_runtime.core.events import Completed, Failed, RunStarted
 from agent_runtime.errors import Problem
 from agent_runtime.routes.body import read_run_request
 from agent_runtime.routes.call import Call, unwatched
@@ -77,7 +77,7 @@ class _RunCall(Call):
         """Answer whole, or by server-sent events."""
         asked = await self._asked()
         if asked.question.stream:
-            return self.streamed(lambda channel: self._show(asked, channel))
+            return await self.streamed(lambda channel: self._show(asked, channel))
         return (await while_present(self.request, self._ended(asked, unwatched))).response()
 
     def told(self, problem: Problem) -> Response:
@@ -106,14 +106,14 @@ class _RunCall(Call):
 
     async def _show(self, asked: _Asked, channel: Channel) -> None:
         async def emit(event: Event) -> None:
-            await channel.send(event_bytes(event))
+            await channel.send(event_bytes(event), opens=not isinstance(event, RunStarted))
 
-        last: Event
         try:
-            last = Completed((await self._ended(asked, emit)).document)
-        except RunFailed as failed:
-            last = Failed(failed.failure.problem.document(**self._names()))
-        except Problem as problem:
+            last: Event = Completed((await self._ended(asked, emit)).document)
+        except (RunFailed, Problem) as error:
+            if not channel.opened.is_set():
+                raise
+            problem = error.failure.problem if isinstance(error, RunFailed) else error
             last = Failed(problem.document(**self._names()))
         await emit(last)
 

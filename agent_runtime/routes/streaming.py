@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.responses import StreamingResponse
 
-from agent_runtime.routes.presence import ClientGone
+from agent_runtime.routes.presence import ClientGone, while_present
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
 KEEP_ALIVE_SECONDS = 5.0
 """Also how soon a client that went away in a silent run is noticed."""
@@ -20,6 +23,9 @@ KEEP_ALIVE_SECONDS = 5.0
 MAX_QUEUED = 256
 STALLED_SECONDS = 30.0
 """How long a run waits for a reader whose queue is full: afterwards he counts as gone."""
+
+HOLD_SECONDS = 10.0
+"""How long the answer waits for something to show: what fails before has a status of its own."""
 
 EVENT_STREAM = "text/event-stream"
 _STOP_SECONDS = 5.0
@@ -34,13 +40,19 @@ def sse(data: object, name: str = "", identity: str = "") -> bytes:
 
 
 class Channel:
-    """Bounded queue from a run to its stream: a reader that does not read holds the run up, and fills no memory."""
+    """Bounded queue from a run to its stream: a reader that does not read holds the run up, and fills no memory.
+
+    It opens with the first event that says something: until then nothing has been answered, and a failure may still be.
+    """
 
     def __init__(self) -> None:
+        self.opened = asyncio.Event()
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_QUEUED)
 
-    async def send(self, event: bytes) -> None:
+    async def send(self, event: bytes, *, opens: bool = True) -> None:
         """Pass an event on, when there is room; raises ClientGone if there is none for STALLED_SECONDS."""
+        if opens:
+            self.opened.set()
         if not self._queue.full():
             self._queue.put_nowait(event)
             return
@@ -74,21 +86,62 @@ class Channel:
             return _KEEP_ALIVE
 
 
-def stream_run(work: Callable[[Channel], Awaitable[None]], headers: Mapping[str, str]) -> StreamingResponse:
-    """Answer that shows what `work` sends; work is cancelled when the client goes away."""
-    return StreamingResponse(_events(work), headers=dict(headers), media_type=EVENT_STREAM)
+class RunStream:
+    """A run that is shown while it happens: what `work` sends, cancelled when the client goes away."""
 
+    def __init__(self, work: Callable[[Channel], Awaitable[None]]) -> None:
+        self._channel = Channel()
+        self._task = asyncio.create_task(self._channel.fill(work))
 
-async def _events(work: Callable[[Channel], Awaitable[None]]) -> AsyncIterator[bytes]:
-    channel = Channel()
-    task = asyncio.create_task(channel.fill(work))
-    try:
-        while (event := await channel.receive()) is not None:
+    async def open(self, request: Request) -> None:
+        """Wait until there is something to show, at most for HOLD_SECONDS.
+
+        Raises
+        ------
+        ClientGone, Exception
+            The end of the work, if it failed before.
+        """
+        try:
+            await while_present(request, self._opened())
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _opened(self) -> None:
+        opened = asyncio.create_task(self._channel.opened.wait())
+        try:
+            await asyncio.wait((self._task, opened), timeout=HOLD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+        if self._task.done() and not self._channel.opened.is_set():
+            await self._task
+        self._channel.opened.set()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """What there is to send, until the work ends; raises what the work raised."""
+        while (event := await self._channel.receive()) is not None:
             yield event
         # A reader who comes back after his run was given up finds its end missing.
         with suppress(ClientGone):
-            await task
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait((task,), timeout=_STOP_SECONDS)
+            await self._task
+
+    async def stop(self) -> None:
+        """End the work, if it has not ended."""
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait((self._task,), timeout=_STOP_SECONDS)
+
+
+class StreamedAnswer(StreamingResponse):
+    """The answer that shows a run; its end, however it comes, is the run's."""
+
+    def __init__(self, stream: RunStream) -> None:
+        super().__init__(stream.events(), media_type=EVENT_STREAM)
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._stream.stop()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.responses import StreamingResponse
 
-from agent_runtime.errors import Problem, ProblemType
+from agent_runtime.routes.body import invalid_fields
 from agent_runtime.routes.streaming import EVENT_STREAM, KEEP_ALIVE_SECONDS, sse
 from agent_runtime.store.circuit import StoreUnavailable
 from agent_runtime.tasks.feed import TooManyWatchers
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 1.0
 """How long a silent stream waits before it looks whether to go on."""
 
+LAST_EVENT_HEADER = "last-event-id"
 LOST_EVENTS = "events.lost"
 _MAX_NUMBER_DIGITS = 15
 _KEEP_ALIVE = b": keep-alive\n\n"
@@ -40,9 +40,15 @@ def number_of(header: str | None) -> int:
     if header is None:
         return 0
     if not (header.isascii() and header.isdigit() and len(header) <= _MAX_NUMBER_DIGITS):
-        detail = "last-event-id: Send the id of the last event that you have seen, such as 17."
-        raise Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, detail)
+        raise invalid_fields([(LAST_EVENT_HEADER, "Send the id of the last event that you have seen, such as 17")])
     return int(header)
+
+
+def check_was_shown(number: int, newest: int) -> None:
+    """Refuse a reader who has seen what never was: it would wait for the events after it and miss all before."""
+    if number > newest:
+        message = f"{number} is above the newest id, {newest}; send the last id that this task's stream has shown"
+        raise invalid_fields([(LAST_EVENT_HEADER, message)])
 
 
 def task_events(

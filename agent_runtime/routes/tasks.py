@@ -18,10 +18,18 @@ from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER
 from agent_runtime.core.conversations import epoch_of, turn_of
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.routes.answering import answer_or_problem, claimed_user
-from agent_runtime.routes.body import read_body
+from agent_runtime.routes.body import invalid_fields, read_body
 from agent_runtime.routes.streaming import EVENT_STREAM
-from agent_runtime.routes.task_events import number_of, task_events
-from agent_runtime.routes.task_wire import ApprovalRequest, TaskAccepted, TaskDocument, task_document
+from agent_runtime.routes.task_events import LAST_EVENT_HEADER, check_was_shown, number_of, task_events
+from agent_runtime.routes.task_query import LIST_PARAMETERS, task_query
+from agent_runtime.routes.task_wire import (
+    ApprovalRequest,
+    TaskAccepted,
+    TaskDocument,
+    TaskList,
+    task_document,
+    task_list,
+)
 from agent_runtime.routes.wire import PROBLEMS, RunRequest, body_of
 from agent_runtime.tasks.records import (
     AlreadyDecided,
@@ -42,7 +50,6 @@ if TYPE_CHECKING:
 
 TASKS_PATH = "/agent/tasks"
 IDEMPOTENCY_HEADER = "idempotency-key"
-LAST_EVENT_HEADER = "last-event-id"
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{24}")
 _CALL_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -114,6 +121,11 @@ def tasks_router(desk: TaskDesk) -> APIRouter:
         """Give the agent a task; the same idempotency key with the same body is the same task."""
         return await answer_or_problem(request, routes.create(request))
 
+    @router.get("", response_model=TaskList, openapi_extra={"parameters": list(LIST_PARAMETERS)})
+    async def list_open(request: Request) -> Response:
+        """The calling user's tasks that have not ended, the newest first."""
+        return await answer_or_problem(request, routes.list_open(request))
+
     @router.get("/{task_id}", response_model=TaskDocument)
     async def read(request: Request, task_id: str) -> Response:
         """State, progress and result of a task."""
@@ -172,6 +184,11 @@ class _Routes:
         headers = {"location": f"tasks/{created.task_id}", CONVERSATION_HEADER: conversation or ""}
         return Response(answer.model_dump_json(), HTTPStatus.ACCEPTED, headers, "application/json")
 
+    async def list_open(self, request: Request) -> Response:
+        query = task_query(request, await self._desk.authenticate(request))
+        views = await self._desk.store.unended(query.user, query.state, query.limit)
+        return Response(task_list(views).model_dump_json(), media_type="application/json")
+
     async def read(self, request: Request, task_id: str) -> Response:
         view = await self._view(task_id, await self._desk.authenticate(request))
         return Response(task_document(view).model_dump_json(), media_type="application/json")
@@ -179,7 +196,7 @@ class _Routes:
     async def events(self, request: Request, task_id: str) -> Response:
         owner = await self._desk.authenticate(request)
         after = number_of(request.headers.get(LAST_EVENT_HEADER))
-        await self._view(task_id, owner)
+        check_was_shown(after, (await self._view(task_id, owner)).newest_event)
         return task_events(self._desk.store, self._desk.feed, task_id, after, self._desk.draining)
 
     async def cancel(self, request: Request, task_id: str) -> Response:
@@ -240,8 +257,7 @@ def _known(task_id: str) -> str:
 def _idempotency_key(request: Request) -> str | None:
     key = request.headers.get(IDEMPOTENCY_HEADER)
     if key is not None and _KEY.fullmatch(key) is None:
-        detail = "idempotency-key: Use 1 to 255 visible ASCII characters."
-        raise Problem(ProblemType.INVALID_REQUEST, HTTPStatus.BAD_REQUEST, detail)
+        raise invalid_fields([(IDEMPOTENCY_HEADER, "Use 1 to 255 visible ASCII characters")])
     return key
 
 

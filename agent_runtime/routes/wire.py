@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.errors import PROBLEM_MEDIA_TYPE, TYPE_PREFIX
@@ -26,6 +26,20 @@ def _can_be_passed_on(value: dict[str, Any]) -> dict[str, Any]:
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_can_be_passed_on)]
 """Any JSON object that is passed on to the model."""
+
+
+TEXT, LIST, OBJECT = "(text)", "(list)", "(object)"
+MEMBER_TAGS: dict[type, str] = {str: TEXT, list: LIST, dict: OBJECT}
+"""Tags of the members of a field that takes several types; they stand in the paths of what is wrong with it."""
+
+
+def either(said: str) -> Discriminator:
+    """Choice among the members of a field by the type of what was sent alone; `said` names them to the caller."""
+    return Discriminator(
+        lambda value: MEMBER_TAGS.get(type(value)),
+        custom_error_type="field_type",
+        custom_error_message=f"Input should be {said}",
+    )
 
 
 class RunRequest(BaseModel):
@@ -80,6 +94,9 @@ class RunAnswer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     answer: str
+    finish_reason: str = Field(
+        default="stop", description="stop; length or content_filter: the model's provider cut the answer short."
+    )
     tool_calls: tuple[ToolUseDocument, ...] = Field(default=(), description="Tools that the agent called.")
     tokens_used: int | None = Field(description="Tokens in both directions; null if the model did not report them.")
     cost_usd: str | None = Field(default=None, description="Decimal dollars; null while no price is known.")
@@ -94,9 +111,11 @@ class RunAnswer(BaseModel):
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong with a body."""
+    """One thing that is wrong with a request."""
 
-    field: str = Field(description="Path of the field, such as messages.0.role; empty: the body as a whole.")
+    field: str = Field(
+        description="Path of the field, such as messages.0.role, a header or a parameter; empty: the whole body."
+    )
     message: str
 
 

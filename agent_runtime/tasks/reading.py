@@ -28,6 +28,7 @@ VIEW_FIELDS = (
     "waiting",
     "result",
     "problem",
+    "events",
 )
 END_MARK = "e:end:"
 _STARTED, _RESULT = "s:", "r:"
@@ -62,6 +63,7 @@ def view_of(
         decisions=tuple(_decision(json.loads(decision)) for decision in decisions),
         result=_document(fields, "result"),
         problem=_document(fields, "problem"),
+        newest_event=int(fields.get("events", 0)),
     )
 
 

@@ -134,7 +134,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task as its user sees it; times are Unix seconds."""
+    """A task as its user sees it; times are Unix seconds. `newest_event` is the number of its last event so far."""
 
     task_id: str
     state: TaskState
@@ -152,6 +152,7 @@ class TaskView:
     decisions: tuple[dict[str, Any], ...] = ()
     result: dict[str, Any] | None = None
     problem: dict[str, Any] | None = None
+    newest_event: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -367,3 +367,21 @@ return {redis.call('HMGET', task, unpack(ARGV, 3)), redis.call('HVALS', task .. 
   redis.call('LRANGE', task .. ':audit', 0, -1)}
 """
 )
+
+OPEN = (
+    _PRELUDE
+    + """
+-- ARGV: base, user, state or '', how many, how many to look at, then fields. Answers, of the user's tasks that have not
+-- ended and are in this state, the newest first: id, the fields and the decisions of this step.
+local found = {}
+for _, id in ipairs(redis.call('ZREVRANGE', open_of(base, ARGV[2]), 0, ARGV[5] - 1)) do
+  local task = base .. ':' .. id
+  local state = redis.call('HGET', task, 'state')
+  if state and (ARGV[3] == '' or state == ARGV[3]) then
+    table.insert(found, {id, redis.call('HMGET', task, unpack(ARGV, 6)), redis.call('HVALS', task .. ':decisions')})
+    if #found == tonumber(ARGV[4]) then break end
+  end
+end
+return found
+"""
+)

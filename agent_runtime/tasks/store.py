@@ -45,6 +45,9 @@ _ID_BYTES = 18
 _CANCELLED = json.dumps({"type": "cancelled"})
 _NO_ADOPTION = -1
 _UNBOUNDED = -1
+_MAX_SEEN = 2000
+"""How many tasks of one user a list looks at: more than can wait and run, should their number not be bounded."""
+
 _Argument = str | bytes | int | float
 
 
@@ -61,7 +64,9 @@ class TaskStore:
         self._base = store.key("task")
         self._sets = [store.key("tasks", name) for name in ("ready", "leases", "open", "workers")]
         script = store.script
-        self._create, self._view = script(scripts.CREATE), script(scripts.VIEW)
+        self._create, self._view, self._open = (
+            script(source) for source in (scripts.CREATE, scripts.VIEW, scripts.OPEN)
+        )
         self._cancel, self._decide = script(scripts.CANCEL), script(scripts.DECIDE)
         self._pulse, self._sweep = script(scripts.PULSE), script(scripts.SWEEP)
         self._claim, self._leave = script(scripts.CLAIM), script(scripts.LEAVE)
@@ -129,6 +134,17 @@ class TaskStore:
         if view is None:
             raise TaskNotFound(task_id)
         return view
+
+    async def unended(self, user: str, state: TaskState | None, most: int) -> list[TaskView]:
+        """Tasks of a user that have not ended, in this state if one is given; the newest first.
+
+        Decisions about calls of earlier steps are left out.
+        """
+        wanted = "" if state is None else state.value
+        arguments: list[_Argument] = [self._base, user, wanted, most, _MAX_SEEN, *VIEW_FIELDS]
+        found = await self._open(self._sets[:3], arguments)
+        views = (view_of(text(task_id), values, decisions, user) for task_id, values, decisions in found)
+        return [view for view in views if view is not None]
 
     async def cancel(self, task_id: str, user: str | None) -> TaskState:
         """End a task, at once or, if it runs, as soon as its pod sees it; a task that was cancelled stays so.

@@ -26,8 +26,8 @@ def test_budget_that_is_used_up_is_refused_told_and_raised_without_a_restart(tea
     answers = [*ask_many(url, 60), *ask_until(url, 429)]
     refused = answers[-1]
     assert (refused.problem, refused.body["scope"]) == ("budget-exceeded", "agent")
-    assert 0 < int(refused.body["reset_seconds"]) <= 86_400
-    assert refused.headers["retry-after"] == refused.body["reset_seconds"]
+    assert 0 < refused.body["reset_seconds"] <= 86_400
+    assert refused.headers["retry-after"] == str(refused.body["reset_seconds"])
     assert BUDGET - HELD_MICRO - 10_000 <= sum(answer.cost_micro for answer in answers) <= BUDGET
 
     condition = team.wait_for("BudgetExhausted", lambda: _is(team, "BudgetExhausted"), 30)

@@ -85,6 +85,15 @@ async def test_anonymous_callers_cannot_delete_what_all_of_them_said(conversatio
         assert (await client.delete(f"{ALL}/a.1.x")).json() == {"deleted": 1}
 
 
+async def test_user_of_the_header_is_the_one_of_the_body_whatever_letters_he_has(conversations):
+    await conversations.append("a.1.x", "José", TURN)
+    async with client_of(conversations, access_off) as client:
+        answer = await client.delete(ALL, headers={"x-user-id": "José".encode()})
+        assert answer.json() == {"deleted": 1}
+        answer = await client.delete(ALL, headers={"x-user-id": b"Jos\xe9"})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "x-user-id")
+
+
 async def test_store_that_is_away_is_a_problem(tmp_path):
     store = open_store(write_secret(tmp_path / "secret", "redis://127.0.0.1:1/0"), "team-a", "support")
     async with client_of(ConversationStore(store), by_bearer) as client:

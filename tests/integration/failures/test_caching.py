@@ -58,6 +58,16 @@ OTHERS = {
 }
 
 
+async def test_case_18_stream_of_an_answer_from_memory_says_so_too(cached, provider):
+    _, _, first = await cached.run(ASKED)
+    async with cached.http.post(f"{cached.url}/agent/run", json={**ASKED, "stream": True}) as response:
+        assert response.headers["x-greylag-cache"] == "hit"
+        assert int(response.headers["age"]) < 60
+        assert first["conversation_id"] != response.headers["x-conversation-id"]
+        assert '"cached":true' in await response.text()
+    assert provider.hits["gpt-x"] == 1
+
+
 async def test_case_18_whatever_may_change_the_answer_makes_another_question(cached, provider):
     await cached.run(ASKED)
     for number, (name, change) in enumerate(OTHERS.items(), 2):

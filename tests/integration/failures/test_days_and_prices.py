@@ -31,7 +31,7 @@ async def test_case_10_used_up_day_begins_anew_at_midnight_of_its_zone(
     assert (status, body["scope"]) == (429, "agent")
     left = seconds_to_midnight(first)
     assert float(body["reset_seconds"]) == pytest.approx(left, abs=30)
-    assert headers["retry-after"] == body["reset_seconds"]
+    assert headers["retry-after"] == str(body["reset_seconds"])
     await runtime.apply_live(**daily(reserve, timeZone=second))
     status, _, body = await runtime.run()
     assert (status, body["budget"]["spent_today_usd"]) == (200, "0.04")

@@ -72,7 +72,7 @@ BROKEN = {
         "messages.1.tool_calls",
     ),
     "call at the end": ({"messages": [user("hi"), asks("a")]}, "messages.1.tool_calls"),
-    "call of a user": ({"messages": [{**asks("a"), "role": "user"}, tool("a")]}, "messages.1.tool_call_id"),
+    "call of a user": ({"messages": [{**asks("a"), **user("hi")}, tool("a")]}, "messages.1.tool_call_id"),
     "tool twice": ({"messages": [user("hi")], "tools": [function("look"), function("look")]}, "tools.1.function.name"),
     "tool of the agent": (
         {"messages": [user("hi")], "tools": [function("counted__write")]},
@@ -144,13 +144,13 @@ async def test_blocked_pattern_is_found_in_the_format_of_a_run(start_runtime, pr
 
 
 def wide(levels):
-    """A schema of a few lines whose check takes 2 to the power of `levels` steps."""
+    """A schema of a few lines by which to check a member takes 2 to the power of `levels` steps."""
     parts = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(levels)}
-    return {"$ref": "#/$defs/a0", "$defs": {**parts, f"a{levels}": {"type": "object"}}}
+    return {"properties": {"a": {"$ref": "#/$defs/a0"}}, "$defs": {**parts, f"a{levels}": {"type": "object"}}}
 
 
 async def test_schema_whose_check_would_take_for_ever_stops_nobody(start_runtime, provider, problem):
-    provider.script("gpt-x", answers("{}"))
+    provider.script("gpt-x", answers('{"a": {}}'))
     runtime = await start_runtime(document_of(endpoint_of("gpt-x", provider.base_url)))
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": wide(60)}}
     asking = asyncio.create_task(runtime.run({"query": "hi", "response_format": form}))
@@ -182,3 +182,19 @@ async def test_pod_lets_nobody_in_before_it_knows_who_may_come(start_runtime, pr
     live.write_text("{}")
     await runtime.until_answers("/ready")
     assert (await runtime.run())[0] == 200
+
+
+async def test_pod_without_a_key_to_let_anybody_in_says_so_and_gets_ready_with_one(start_runtime, provider, tmp_path):
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    runtime = await start_runtime(
+        document_of(endpoint_of("gpt-x", provider.base_url)),
+        live={"access": {"apiKeys": True}},
+        ready="/health",
+        GREYLAG_API_KEYS_DIRECTORY=str(keys),
+    )
+    status, text = await runtime.get("/ready")
+    assert (status, "holds no key" in text) == (503, True)
+    (keys / "alice").write_text("sk-alice")
+    await runtime.until_answers("/ready")
+    assert (await runtime.run(headers={"authorization": "Bearer sk-alice"}))[0] == 200

@@ -72,10 +72,9 @@ BLOCKED = {"blockedOutput": ["project-[0-9]{4}"]}
 
 @pytest.mark.parametrize("protocol", ["run", "chat"])
 async def test_case_20_streamed_answer_is_looked_at_and_not_called_a_success(start_runtime, provider, protocol):
-    provider.script(
-        "gpt-x",
-        streams(*(delta(content=text) for text in ("It is proj", "ect-", "1234", " indeed")), delta("stop"), usage()),
-    )
+    # Longer than what the guard holds back: the stream has begun when it is stopped.
+    texts = (*("All is well. " for _ in range(40)), "It is proj", "ect-", "1234", " indeed")
+    provider.script("gpt-x", streams(*(delta(content=text) for text in texts), delta("stop"), usage()))
     runtime = await start_runtime(document_of(endpoint_of("gpt-x", provider.base_url), guards=BLOCKED))
     if protocol == "run":
         events = await runtime.events()
@@ -92,6 +91,21 @@ async def test_case_20_streamed_answer_is_looked_at_and_not_called_a_success(sta
     assert await runtime.metric('guard_blocks_total{rule="blockedPatterns[0]",side="output"}') == 1
     slots = (await runtime.observations())["slots"]
     assert sum(slot.get("guardBlocks", 0) for slot in slots) == 1, slots
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("/agent/run", {"query": "hi"}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]})],
+)
+async def test_case_20_stream_of_which_nothing_was_shown_is_refused_by_its_status(start_runtime, provider, path, asked):
+    parts = [delta(content=text) for text in ("It is proj", "ect-", "1234", " indeed")]
+    provider.script("gpt-x", streams(*parts, delta("stop"), usage()))
+    runtime = await start_runtime(document_of(endpoint_of("gpt-x", provider.base_url), guards=BLOCKED))
+    status, headers, document = await runtime.run({**asked, "stream": True}, path=path)
+    assert (status, document["type"]) == (400, "urn:greylag:problem:guard-blocked")
+    assert (headers["content-type"], headers["x-greylag-outcome"]) == ("application/problem+json", "excluded")
+    assert "1234" not in json.dumps(document)
+    assert len(runtime.process.lines("run")) == 1
 
 
 async def test_case_20_whole_answer_is_looked_at_as_well(start_runtime, provider, problem):

@@ -124,3 +124,22 @@ def test_raw_response_names_revision_conversation_and_outcome(client):
     raw = client.chat.completions.with_raw_response.create(model="support", messages=messages)
     assert raw.headers["x-greylag-outcome"] == "ok"
     assert raw.headers["x-conversation-id"].startswith(raw.headers["x-greylag-revision"])
+
+
+def test_answer_says_in_its_headers_what_it_cost_and_which_model_answered(start_agent, connect):
+    price = {"inputPerMillion": "1", "outputPerMillion": "1"}
+    client = connect(start_agent(price=price))
+    messages = [{"role": "user", "content": "Hello"}]
+    raw = client.chat.completions.with_raw_response.create(model="support", messages=messages)
+    spent = raw.parse().usage.total_tokens
+    assert raw.headers["x-greylag-model"] == "good-v1"
+    assert float(raw.headers["x-greylag-cost-usd"]) == pytest.approx(spent / 1e6)
+
+
+def test_model_whose_name_no_header_can_hold_answers_all_the_same(start_agent, connect):
+    client = connect(start_agent(model="good-mod\u00e8le \u2713"))
+    raw = client.chat.completions.with_raw_response.create(
+        model="support", messages=[{"role": "user", "content": "Hello"}]
+    )
+    assert raw.parse().choices[0].message.content.endswith("answers: Hello")
+    assert "x-greylag-model" not in raw.headers

@@ -88,9 +88,46 @@ def test_question_that_a_guard_refuses_is_a_bad_request_error(start_agent, conne
     assert refused.value.code == "guard-blocked"
 
 
-def test_path_that_there_is_not_is_a_not_found_error(client):
-    with pytest.raises(openai.NotFoundError):
-        client.embeddings.create(model="support", input="x", encoding_format="float")
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        (
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+            "messages.0.content.0.type: image_url is not understood; only text parts are",
+        ),
+        ([{"role": "user", "content": ""}], "messages.0.content: A message of role user needs content"),
+    ],
+)
+def test_message_that_says_nothing_to_the_agent_is_told_by_its_field(client, messages, told):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="support", messages=messages)
+    assert told in str(refused.value)
+    assert "constrained" not in str(refused.value)
+
+
+def test_endpoint_that_there_is_not_is_a_not_found_error_that_names_those_there_are(client):
+    for call in (
+        lambda: client.embeddings.create(model="support", input="x", encoding_format="float"),
+        lambda: client.responses.create(model="support", input="x"),
+    ):
+        with pytest.raises(openai.NotFoundError) as refused:
+            call()
+        assert refused.value.code == "not-found"
+        assert "the agent answers POST /v1/chat/completions and GET /v1/models." in refused.value.message
+
+
+def test_base_url_without_its_last_part_is_told(agent):
+    bare = openai.OpenAI(base_url=agent.url, api_key="none", max_retries=0)
+    with bare, pytest.raises(openai.NotFoundError) as refused:
+        ask(bare)
+    assert "the base URL of an OpenAI client must end in /v1." in str(refused.value)
+
+
+def test_agent_is_retrieved_as_a_model_and_no_other_is(client):
+    assert client.models.retrieve("support").id == "support"
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.models.retrieve("gpt-4")
+    assert "the agent is the model support" in refused.value.message
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +144,18 @@ def test_model_that_does_not_answer_is_an_internal_server_error(broken, connect)
     assert failed.value.code == "model-unavailable"
 
 
-def test_stream_without_an_answer_raises_as_it_is_read(broken, connect):
-    stream = ask(connect(broken), stream=True)
-    with pytest.raises(openai.APIError) as failed:
-        list(stream)
-    assert failed.value.code == "model-unavailable"
+def test_stream_without_an_answer_raises_as_a_whole_answer_does(broken, connect):
+    with pytest.raises(openai.InternalServerError) as failed:
+        ask(connect(broken), stream=True)
+    assert (failed.value.status_code, failed.value.code) == (502, "model-unavailable")
+
+
+def test_limit_is_a_rate_limit_error_also_for_a_stream(start_agent, connect):
+    client = connect(start_agent(rateLimits={"perUserPerMinute": 1}))
+    list(ask(client, user="alice", stream=True))
+    with pytest.raises(openai.RateLimitError) as refused:
+        ask(client, user="alice", stream=True)
+    assert int(refused.value.response.headers["retry-after"]) >= 1
 
 
 def test_call_that_a_person_must_allow_is_a_conflict_error_that_names_the_way(start_agent, connect, tool_server):
@@ -122,4 +166,6 @@ def test_call_that_a_person_must_allow_is_a_conflict_error_that_names_the_way(st
         ask(client, 'Refund it. [[call refundOrder {"order_id": "1", "reason": "x"}]]')
     assert refused.value.code == "approval-required"
     assert "/agent/tasks" in refused.value.message
+    assert "shop.refundOrder" in refused.value.message
+    assert refused.value.response.headers["x-should-retry"] == "false"
     assert "refundOrder" not in tool_server.get("/stats")["counts"]

@@ -194,14 +194,25 @@ async def test_exhausted_is_told_once_a_call_did_not_fit_or_the_limit_is_reached
 
 async def test_exhausted_is_told_no_more_once_the_limit_was_raised_or_taken_away(ledger, live, payer):
     live.limit(daily_micro=1000)
+    await ledger.reserve(payer(), 1000, 1, 60)
     with pytest.raises(BudgetExceeded):
-        await ledger.reserve(payer(), 1001, 1, 60)
+        await ledger.reserve(payer(), 1, 1, 60)
     live.limit(daily_micro=999)
     assert ledger.exhausted
     live.limit(daily_micro=1001)
     assert not ledger.exhausted
     live.limit()
     assert not ledger.exhausted
+
+
+@pytest.mark.parametrize("limit", ["daily_micro", "user_daily_micro"])
+async def test_call_dearer_than_a_whole_day_is_told_no_time_and_uses_no_day_up(ledger, live, payer, limit):
+    live.limit(**{limit: 1000})
+    with pytest.raises(BudgetExceeded, match="maxOutputTokens") as raised:
+        await ledger.reserve(payer(), 1001, 1, 60)
+    assert raised.value.reset_seconds is None
+    assert not ledger.exhausted
+    await ledger.reserve(payer(), 1000, 1, 60)
 
 
 async def test_every_key_expires(ledger, live, payer, store):

@@ -27,6 +27,7 @@ async def test_answer_has_exactly_the_promised_fields(runtime):
         200,
         {
             "answer": "Hello",
+            "finish_reason": "stop",
             "tool_calls": [],
             "tokens_used": 7,
             "cost_usd": None,
@@ -129,6 +130,23 @@ async def test_unknown_paths_and_methods_are_problems(runtime):
         assert (await response.json(content_type=None))["type"] == "urn:greylag:problem:method-not-allowed"
     status, text = await runtime.get("/nothing")
     assert (status, json.loads(text)["type"]) == (404, "urn:greylag:problem:not-found")
+    status, headers, _ = await runtime.run(path="/agent/run/", allow_redirects=False)
+    assert (status, "location" in headers) == (404, False)
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+async def test_probe_that_asks_by_head_is_answered_without_a_body(runtime, path):
+    reader, writer = await runtime.connect()
+    writer.write(f"HEAD {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    head, _, body = (await asyncio.wait_for(reader.read(), 20)).partition(b"\r\n\r\n")
+    writer.close()
+    assert (head.split(b" ")[1], body) == (b"200", b"")
+
+
+async def test_compressed_body_is_refused_by_its_encoding(runtime):
+    status, _, body = await runtime.run({"query": "hi"}, {"content-encoding": "gzip"})
+    assert (status, body["type"]) == (415, "urn:greylag:problem:unsupported-media-type")
+    assert body["detail"].startswith("content-encoding: gzip is not understood")
 
 
 JSON = st.recursive(

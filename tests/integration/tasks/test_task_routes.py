@@ -326,7 +326,7 @@ async def test_tasks_of_another_user_do_not_exist(ann, bob, until):
 
 async def test_nobody_without_a_credential_gets_in(url, http):
     nobody = Client(url, http, "")
-    for method, path in (("POST", ""), ("GET", "/x"), ("GET", "/x/events"), ("POST", "/x/cancel")):
+    for method, path in (("POST", ""), ("GET", ""), ("GET", "/x"), ("GET", "/x/events"), ("POST", "/x/cancel")):
         status, headers, _ = await nobody.call(method, path, body={"query": "hi"} if method == "POST" else None)
         assert (status, headers["www-authenticate"]) == (401, "Bearer"), path
 
@@ -376,12 +376,97 @@ async def test_bad_decision_is_refused_by_field(ann, raw, field):
 
 async def test_bad_headers_are_refused_by_name(ann):
     status, _, problem = await ann.call("POST", body={"query": "hi"}, headers={"idempotency-key": "x" * 256})
-    assert status == 400
+    assert (status, [error["field"] for error in problem["errors"]]) == (400, ["idempotency-key"])
     assert "idempotency-key" in problem["detail"]
     for last in ("x", "-1", "1-0", "9" * 16):
         status, _, problem = await ann.call("GET", f"/{await ann.create()}/events", headers={"last-event-id": last})
-        assert status == 400
+        assert (status, [error["field"] for error in problem["errors"]]) == (400, ["last-event-id"])
         assert "last-event-id" in problem["detail"]
+
+
+async def test_reader_who_has_seen_what_never_was_is_told_the_newest_id(ann, agent):
+    task_id = await ann.create()
+    agent.go.set()
+    newest = len(await ann.events(task_id))
+    headers = {"last-event-id": str(newest + 1)}
+    status, _, problem = await ann.call("GET", f"/{task_id}/events", headers=headers)
+    assert (status, problem["type"]) == (400, "urn:greylag:problem:invalid-request")
+    message = f"{newest + 1} is above the newest id, {newest}; send the last id that this task's stream has shown"
+    assert problem["errors"] == [{"field": "last-event-id", "message": message}]
+
+
+async def listed(client, query="", headers=None):
+    status, _, document = await client.call("GET", query, headers=headers)
+    assert status == 200, document
+    return [task["task_id"] for task in document["tasks"]]
+
+
+async def test_who_decides_finds_what_waits(ann, agent, until):
+    task_id = await ann.create("needs approval")
+    await waits(ann, task_id, until)
+    other = await ann.create()
+    assert await listed(ann) == [other, task_id]
+    status, _, document = await ann.call("GET", "?status=WaitingForApproval&limit=50")
+    assert status == 200
+    (task,) = document["tasks"]
+    assert (task["task_id"], task["status"]) == (task_id, "WaitingForApproval")
+    assert task["waiting_for"] == [{"id": "c00100000", "name": "mail.send", "arguments": {"to": "bob"}}]
+    assert not set(task) & {"result", "problem", "messages", "request", "decisions", "ended"}
+    whole = (await ann.call("GET", f"/{task_id}"))[2]
+    assert {name: whole[name] for name in task} == task
+
+
+async def test_task_that_has_ended_is_in_no_list(ann, agent, until):
+    agent.go.set()
+    await ended(ann, await ann.create(), until)
+    assert await listed(ann) == []
+
+
+async def test_list_shows_no_task_of_another_user_whatever_is_asked(ann, bob):
+    task_id = await ann.create()
+    assert await listed(ann) == [task_id]
+    for query, headers in (
+        ("", {}),
+        ("?user_id=ann", {}),
+        ("", {"x-user-id": "ann"}),
+        ("?status=Queued&limit=100", {}),
+    ):
+        assert await listed(bob, query, headers) == [], query
+
+
+async def test_list_without_access_is_of_the_user_that_is_named(tasks, feed, serve, http):
+    async def off(_request):
+        return None
+
+    anybody = Client(await serve(TaskDesk(tasks, feed, off, REVISION, lambda: None)), http, "")
+    carls = (await anybody.call("POST", body={"query": "hi", "user_id": "carl"}))[2]["task_id"]
+    nobodys = await anybody.create()
+    assert await listed(anybody) == [nobodys]
+    assert await listed(anybody, "?user_id=carl") == await listed(anybody, headers={"x-user-id": "carl"}) == [carls]
+    assert await listed(anybody, "?user_id=anonymous", {"x-user-id": "carl"}) == [carls]
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "told"),
+    [
+        ("?status=Waiting", "status", "'Waiting' is not a state of tasks that have not ended: Queued, Running, "),
+        ("?status=Succeeded", "status", "'Succeeded' is not a state"),
+        ("?status=", "status", "'' is not a state"),
+        ("?limit=0", "limit", "'0' is not a number from 1 to 100"),
+        ("?limit=101", "limit", "'101' is not"),
+        ("?limit=1000000", "limit", "'1000000' is not"),
+        ("?limit=-1", "limit", "'-1' is not"),
+        ("?limit=ten", "limit", "'ten' is not"),
+        ("?limit=%C2%B2", "limit", "'²' is not"),
+        ("?limit=1&limit=2", "limit", "It is given 2 times; give it once"),
+        ("?user_id=%20", "user_id", "' ' is not a user's name"),
+    ],
+)
+async def test_list_that_cannot_be_made_is_refused_by_parameter(ann, query, field, told):
+    status, _, problem = await ann.call("GET", query)
+    assert (status, problem["type"]) == (400, "urn:greylag:problem:invalid-request")
+    (error,) = problem["errors"]
+    assert (error["field"], error["message"].startswith(told)) == (field, True), error
 
 
 async def test_full_queue_says_when_to_come_back(tasks, feed, serve, http):
@@ -413,7 +498,7 @@ async def test_store_that_is_away_is_a_problem_and_streams_outlast_it(own_redis,
     reader = asyncio.create_task(ann.events(task_id))
     await asyncio.sleep(0.5)
     own_redis.stop()
-    for method, path, body in (("POST", "", {"query": "hi"}), ("GET", f"/{task_id}", None)):
+    for method, path, body in (("POST", "", {"query": "hi"}), ("GET", "", None), ("GET", f"/{task_id}", None)):
         status, headers, problem = await ann.call(method, path, body=body)
         assert (status, problem["type"]) == (503, "urn:greylag:problem:store-unavailable")
         assert headers["retry-after"] == "1"

@@ -101,6 +101,73 @@ async def test_callers_without_a_name_have_the_whole_queue(tasks, order):
         assert (await tasks.create(order(user=ANONYMOUS, max_of_user=1))).fresh
 
 
+async def test_unended_tasks_are_listed_newest_first_by_state_and_number(tasks, order, asking_for):
+    made = []
+    for number in range(5):
+        made.insert(0, (await tasks.create(order(str(number)))).task_id)
+        await asyncio.sleep(0.002)
+    claim = await tasks.claim(REVISION, "pod-1", may_adopt=False)
+
+    async def ids(state=None, most=100):
+        return [view.task_id for view in await tasks.unended("ann", state, most)]
+
+    assert await ids() == made
+    assert await ids(most=2) == made[:2]
+    assert await ids(TaskState.QUEUED) == made[:4]
+    assert await ids(TaskState.RUNNING) == [claim.task.id] == made[4:]
+    assert await tasks.suspend(claim, asking_for("mail.send"), [{"id": "c00100000", "name": "mail.send"}])
+    (waiting,) = await tasks.unended("ann", TaskState.WAITING, 1)
+    assert (waiting.task_id, waiting.waiting) == (made[4], ({"id": "c00100000", "name": "mail.send"},))
+    await tasks.cancel(made[4], "ann")
+    assert await ids() == made[:4]
+
+
+async def test_list_is_of_one_user_and_asks_the_store_once(tasks, order, store, monkeypatch):
+    await tasks.create(order())
+    bobs = await tasks.create(order(user="bob"))
+    asked = []
+    run = store.client.execute_command
+
+    async def counted(*command, **options):
+        asked.append(command[0])
+        return await run(*command, **options)
+
+    await tasks.unended("bob", None, 100)
+    monkeypatch.setattr(store.client, "execute_command", counted)
+    assert [view.task_id for view in await tasks.unended("bob", None, 100)] == [bobs.task_id]
+    assert asked == ["EVALSHA"]
+    assert await tasks.unended("", None, 100) == []
+
+
+async def test_list_says_what_is_decided_already(tasks, order, asking_for):
+    claim = await claimed(tasks, order)
+    calls = [{"id": "c00100000", "name": "mail.send"}, {"id": "c00100001", "name": "mail.send"}]
+    await tasks.suspend(claim, asking_for("mail.send", "mail.send"), calls)
+    await tasks.decide(claim.task.id, "ann", "c00100000", Decision(approved=True, who="ann"))
+    (view,) = await tasks.unended("ann", None, 1)
+    assert [decision["call"] for decision in view.decisions] == ["c00100000"]
+
+
+async def test_task_whose_record_was_lost_is_in_no_list(tasks, order, store):
+    lost = await tasks.create(order())
+    kept = await tasks.create(order())
+    await store.client.delete(store.key("task") + f":{lost.task_id}")
+    assert [view.task_id for view in await tasks.unended("ann", None, 100)] == [kept.task_id]
+
+
+async def test_list_looks_at_a_bounded_number_of_tasks(tasks, order, monkeypatch):
+    for _ in range(3):
+        await tasks.create(order())
+    monkeypatch.setattr("agent_runtime.tasks.store._MAX_SEEN", 2)
+    assert len(await tasks.unended("ann", None, 100)) == 2
+
+
+async def test_memory_store_lists_as_redis_does(order):
+    tasks = TaskStore(open_memory_store("team", "support"))
+    created = await tasks.create(order())
+    assert [view.task_id for view in await tasks.unended("ann", TaskState.QUEUED, 1)] == [created.task_id]
+
+
 async def test_one_task_has_one_owner_however_many_claim_it(tasks, order):
     await tasks.create(order())
     claims = await asyncio.gather(*(tasks.claim(REVISION, f"pod-{n}", may_adopt=True) for n in range(20)))

@@ -86,6 +86,50 @@ def test_name_that_is_none_is_refused(name):
         Caller().named(name)
 
 
+def test_name_in_the_header_is_the_one_that_a_body_would_give():
+    caller = AccessControl(LiveStub(), None).authenticate(headers(("x-user-id", "José")))
+    assert caller == Caller().named("José")
+
+
+def test_header_that_is_no_utf_8_is_refused_by_name():
+    raw = Headers(raw=[(b"x-user-id", b"Jos\xe9")])
+    with pytest.raises(Problem, match=r"x-user-id.*UTF-8"):
+        AccessControl(LiveStub(), None).authenticate(raw)
+
+
+@pytest.mark.parametrize(
+    ("access", "keys", "told"),
+    [
+        (AccessDocument(), {}, ""),
+        (AccessDocument(api_keys=True), {"alice": API_KEY}, ""),
+        (AccessDocument(api_keys=True), {}, "holds no key"),
+        (AccessDocument(api_keys=True), {"alice": API_KEY, "bob": API_KEY}, "several users"),
+        (AccessDocument(api_keys=True, jwt=JWT), {}, ""),
+    ],
+)
+def test_access_that_lets_nobody_in_says_why(tmp_path, access, keys, told):
+    for user, key in keys.items():
+        (tmp_path / user).write_text(key)
+    wrong = AccessControl(LiveStub(access), tmp_path).unreadiness()
+    assert (told in wrong) if told else wrong == ""
+
+
+def test_pod_that_could_let_somebody_in_stays_ready_when_the_keys_go(tmp_path):
+    (tmp_path / "alice").write_text(API_KEY)
+    access = AccessControl(LiveStub(AccessDocument(api_keys=True)), tmp_path)
+    assert access.unreadiness() == ""
+    (tmp_path / "alice").unlink()
+    assert access.unreadiness() == ""
+
+
+def test_access_that_is_not_known_yet_is_told_elsewhere():
+    assert AccessControl(LiveStub(AccessDocument(api_keys=True), read=False), None).unreadiness() == ""
+
+
+def test_access_by_keys_without_a_place_for_them_says_so():
+    assert "missing" in AccessControl(LiveStub(AccessDocument(api_keys=True)), None).unreadiness()
+
+
 @pytest.mark.parametrize("pair", [bearer(API_KEY), ("x-api-key", API_KEY), ("authorization", f"bearer   {API_KEY} ")])
 def test_api_key_names_the_user(directory, pair):
     assert control(directory, api_keys=True).authenticate(headers(pair)) == Caller("alice", "api-key")

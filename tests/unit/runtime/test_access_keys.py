@@ -104,8 +104,18 @@ def test_directory_is_looked_at_at_most_once_a_second(mount, clock, monkeypatch)
     assert len(looks) == 5
 
 
-@pytest.mark.parametrize("state", ["absent", "empty", "blank", "unreadable", "a file"])
-def test_without_a_key_nobody_can_be_told(tmp_path, clock, state):
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("absent", "missing"),
+        ("empty", "no key"),
+        ("blank", "no key"),
+        ("shared", "several users"),
+        ("unreadable", "missing"),
+        ("a file", "missing"),
+    ],
+)
+def test_without_a_key_nobody_can_be_told_and_why_is(tmp_path, clock, state, told):
     directory = tmp_path / "keys"
     if state == "a file":
         directory.write_text("key")
@@ -113,12 +123,16 @@ def test_without_a_key_nobody_can_be_told(tmp_path, clock, state):
         directory.mkdir()
     if state == "blank":
         (directory / "alice").write_text("\n \n")
+    if state == "shared":
+        (directory / "alice").write_text("key")
+        (directory / "bob").write_text("key")
     if state == "unreadable":
         (directory / "..data").symlink_to("..gone")
     keys = ApiKeys(directory, clock)
     for _ in range(2):
-        with pytest.raises(ApiKeysUnavailable):
+        with pytest.raises(ApiKeysUnavailable, match=told):
             keys.user_of("key")
+        assert told in keys.unusable()
         clock.now += 1
 
 

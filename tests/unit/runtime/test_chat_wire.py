@@ -125,6 +125,44 @@ def test_what_no_agent_follows_is_refused_by_field(change, field):
     assert [name for name, _ in chat_checks.wrong_fields(read(**change), ())] == [field]
 
 
+NO_CONTENT = [{}, {"content": None}, {"content": []}]
+
+
+@pytest.mark.parametrize("nothing", [*NO_CONTENT, {"content": ""}, {"content": [{"type": "text", "text": ""}]}])
+def test_question_without_content_is_refused_by_field(nothing):
+    body = read(messages=[USER, {"role": "user", **nothing}])
+    wrong = "A message of role user needs content: a text or a list of text parts"
+    assert list(chat_checks.wrong_fields(body, ())) == [("messages.1.content", wrong)]
+
+
+@pytest.mark.parametrize("nothing", NO_CONTENT)
+@pytest.mark.parametrize("role", ["system", "developer", "tool"])
+def test_other_message_without_content_is_refused_by_field(nothing, role):
+    calls = {"role": "assistant", "tool_calls": [CALL]}
+    message = {"role": role, "tool_call_id": "call-1", **nothing}
+    body = read(messages=[calls, message, USER] if role == "tool" else [message, USER])
+    assert [name for name, _ in chat_checks.wrong_fields(body, ())] == [f"messages.{int(role == 'tool')}.content"]
+
+
+@pytest.mark.parametrize("nothing", NO_CONTENT)
+def test_answer_without_content_is_one_that_asks_for_tools(nothing):
+    bare = {"role": "assistant", **nothing}
+    result = {"role": "tool", "tool_call_id": "call-1", "content": ""}
+    assert list(chat_checks.wrong_fields(read(messages=[{**bare, "tool_calls": [CALL]}, result]), ())) == []
+    assert [name for name, _ in chat_checks.wrong_fields(read(messages=[bare, USER]), ())] == ["messages.0.content"]
+
+
+def test_answer_and_instructions_may_be_empty_texts():
+    messages = [{"role": role, "content": ""} for role in ("system", "developer", "assistant")]
+    assert list(chat_checks.wrong_fields(read(messages=[*messages, USER]), ())) == []
+
+
+def test_answer_without_a_text_can_be_sent_back():
+    message = completion(answer_of(""), None, "r", "support")["choices"][0]["message"]
+    assert message["content"] == ""
+    assert list(chat_checks.wrong_fields(read(messages=[USER, message, USER]), ())) == []
+
+
 @pytest.mark.parametrize(
     "change", [{}, {"tool_choice": "auto"}, {"tool_choice": None, "functions": [], "function_call": "none", "stop": []}]
 )

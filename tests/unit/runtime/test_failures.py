@@ -59,8 +59,27 @@ def test_budget_tells_its_scope_and_when_it_begins_anew():
     response = failure_of(BudgetExceeded("agent", "too much", 59.2)).problem.response()
     assert response.headers["retry-after"] == "60"
     members = failure_of(BudgetExceeded("agent", "too much", 59.2)).problem.document()
-    assert (members["scope"], members["reset_seconds"]) == ("agent", "60")
-    assert "retry-after" not in failure_of(BudgetExceeded("request", "too much")).problem.response().headers
+    assert (members["scope"], members["reset_seconds"]) == ("agent", 60)
+
+
+@pytest.mark.parametrize(
+    ("error", "in_vain"),
+    [
+        (BudgetExceeded("request", "too much"), True),
+        (BudgetExceeded("user", "never fits"), True),
+        (BudgetExceeded("user", "too much", 60.0), False),
+        (ModelUnavailable((EndpointFailed("gpt-x", Fault(FaultKind.CREDENTIAL, 401)),)), True),
+        (ModelUnavailable((EndpointRefused("gpt-x", "its price is not known"),)), True),
+        (ModelUnavailable((EndpointFailed("gpt-x", Fault(FaultKind.REFUSED, 400)), DOWN)), False),
+        (ModelUnavailable((EndpointRefused("gpt-x", "circuit open", retry_after=3.0),)), False),
+        (ModelUnavailable(()), False),
+        (DeadlineExceeded("late"), False),
+    ],
+)
+def test_client_is_told_not_to_try_again_what_fails_again(error, in_vain):
+    headers = failure_of(error).problem.response().headers
+    assert headers.get("x-should-retry") == ("false" if in_vain else None)
+    assert not (in_vain and "retry-after" in headers)
 
 
 def refused(seconds):

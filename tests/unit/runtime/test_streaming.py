@@ -6,12 +6,13 @@ import asyncio
 import json
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from agent_runtime.core.events import Failed, TextDelta
 from agent_runtime.routes import streaming
 from agent_runtime.routes.presence import ClientGone
 from agent_runtime.routes.run import event_bytes
-from agent_runtime.routes.streaming import Channel, sse, stream_run
+from agent_runtime.routes.streaming import Channel, RunStream, StreamedAnswer, sse
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,38 @@ def test_event_is_named_by_its_type():
     assert event_bytes(Failed({"status": 502})).startswith(b"event: error\ndata: ")
 
 
+class Reader:
+    """A request whose client stays until it goes."""
+
+    def __init__(self):
+        self.gone = asyncio.Event()
+
+    async def receive(self):
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+@pytest.fixture
+def reader():
+    return Reader()
+
+
+@pytest.fixture
+async def begin():
+    """Begins streams, and stops them with the test."""
+    begun = []
+
+    def start(work):
+        begun.append(RunStream(work))
+        return begun[-1]
+
+    yield start
+    for stream in begun:
+        await stream.stop()
+
+
 async def read(work):
-    return [part async for part in stream_run(work, {}).body_iterator]
+    return [part async for part in RunStream(work).events()]
 
 
 async def test_stream_shows_what_is_sent_in_order_and_ends_with_the_work():
@@ -49,7 +80,7 @@ async def test_stream_shows_what_is_sent_in_order_and_ends_with_the_work():
     assert await read(work) == [b"a", b"b", b"c"]
 
 
-async def test_silent_stream_is_kept_open_by_comments(monkeypatch):
+async def test_silent_stream_is_kept_open_by_comments(monkeypatch, begin):
     monkeypatch.setattr(streaming, "KEEP_ALIVE_SECONDS", 0.02)
     silent = asyncio.Event()
 
@@ -57,7 +88,7 @@ async def test_silent_stream_is_kept_open_by_comments(monkeypatch):
         await silent.wait()
         await channel.send(b"a")
 
-    parts = stream_run(work, {}).body_iterator
+    parts = begin(work).events()
     assert [await anext(parts) for _ in range(3)] == [b": keep-alive\n\n"] * 3
     silent.set()
     rest = [part async for part in parts]
@@ -94,7 +125,7 @@ async def test_reader_who_does_not_read_for_long_counts_as_gone(monkeypatch):
             told.append("gone")
             raise
 
-    parts = stream_run(work, {}).body_iterator
+    parts = RunStream(work).events()
     await anext(parts)
     async with asyncio.timeout(5):
         while not told:
@@ -104,8 +135,8 @@ async def test_reader_who_does_not_read_for_long_counts_as_gone(monkeypatch):
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_work_is_cancelled_when_the_reader_goes():
-    cancelled = asyncio.Event()
+async def test_work_is_cancelled_when_the_reader_goes(reader, begin):
+    cancelled, sent = asyncio.Event(), []
 
     async def work(channel):
         try:
@@ -115,9 +146,35 @@ async def test_work_is_cancelled_when_the_reader_goes():
             cancelled.set()
             raise
 
-    parts = stream_run(work, {}).body_iterator
-    assert await anext(parts) == b"a"
-    await parts.aclose()
+    async def send(message):
+        sent.append(message)
+        if message.get("body") == b"a":
+            reader.gone.set()
+
+    stream = begin(work)
+    await stream.open(reader)
+    await StreamedAnswer(stream)({"type": "http", "asgi": {"spec_version": "2.0"}}, reader.receive, send)
+    assert cancelled.is_set()
+    assert sent[0]["status"] == 200
+
+
+async def test_work_is_cancelled_although_no_part_of_its_answer_could_be_sent(reader, begin):
+    cancelled = asyncio.Event()
+
+    async def work(channel):
+        try:
+            await channel.send(b"a")
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def send(_message):
+        raise OSError
+
+    stream = begin(work)
+    await stream.open(reader)
+    with pytest.raises(ClientDisconnect):
+        await StreamedAnswer(stream)({"type": "http", "asgi": {"spec_version": "2.4"}}, reader.receive, send)
     assert cancelled.is_set()
 
 
@@ -131,14 +188,73 @@ async def test_full_queue_does_not_keep_cancelled_work_alive():
         finally:
             ended.set()
 
-    parts = stream_run(work, {}).body_iterator
-    await anext(parts)
+    stream = RunStream(work)
+    await anext(stream.events())
     for _ in range(20):
         await asyncio.sleep(0)
     async with asyncio.timeout(2):
-        await parts.aclose()
+        await stream.stop()
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_stream_opens_with_the_first_event_that_says_something(reader, begin):
+    speaks = asyncio.Event()
+
+    async def work(channel):
+        await channel.send(b"begun", opens=False)
+        await speaks.wait()
+        await channel.send(b"said")
+
+    stream = begin(work)
+    opening = asyncio.create_task(stream.open(reader))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not opening.done()
+    speaks.set()
+    await opening
+    assert [part async for part in stream.events()] == [b"begun", b"said"]
+
+
+async def test_what_fails_before_the_stream_opens_is_raised_there(reader, begin):
+    async def work(channel):
+        await channel.send(b"begun", opens=False)
+        raise RuntimeError("refused")
+
+    with pytest.raises(RuntimeError, match="refused"):
+        await begin(work).open(reader)
+
+
+async def test_silent_work_opens_the_stream_after_a_while_and_fails_in_it(reader, begin, monkeypatch):
+    monkeypatch.setattr(streaming, "HOLD_SECONDS", 0.02)
+    fails, seen = asyncio.Event(), []
+
+    async def work(channel):
+        await fails.wait()
+        seen.append(channel.opened.is_set())
+
+    stream = begin(work)
+    await stream.open(reader)
+    fails.set()
+    assert [part async for part in stream.events()] == []
+    assert seen == [True]
+
+
+async def test_client_that_leaves_before_the_stream_opens_ends_the_work(reader, begin):
+    ended = asyncio.Event()
+
+    async def work(_channel):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    opening = asyncio.create_task(begin(work).open(reader))
+    await asyncio.sleep(0)
+    reader.gone.set()
+    with pytest.raises(ClientGone):
+        await opening
+    assert ended.is_set()
 
 
 async def test_stream_whose_work_was_cancelled_from_within_ends():
