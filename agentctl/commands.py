@@ -55,8 +55,9 @@ ConfigMaps and Secrets that the agent names are read from the same file. A model
 from OPENAI_API_KEY.
 
 \b
-Example:
-  agentctl run -f examples/04-tools-and-budgets/agent.yaml
+Examples:
+  agentctl run -f examples/05-local/agent.yaml
+  agentctl run -f - < agent.yaml
 """
 VERSION_HELP = """Print the version of program and API.
 
@@ -175,7 +176,9 @@ for _verb, _help in VERB_HELP.items():
 @app.command("run", help=RUN_HELP)
 def run_agent(
     context: typer.Context,
-    file: Annotated[Path, typer.Option("-f", "--filename", help="YAML file with the AgentDeployment.")],
+    file: Annotated[
+        Path, typer.Option("-f", "--filename", help="YAML file with the AgentDeployment; - is standard input.")
+    ],
     port: Annotated[int, typer.Option("-p", "--port", min=1, max=65535, help="Port on loopback.")] = 8080,
 ) -> None:
     """Serve an agent on this machine."""

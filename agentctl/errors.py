@@ -40,7 +40,8 @@ class ExtraMissingError(AgentctlError):
     """A package that only `agentctl run` needs is not installed."""
 
     def __init__(self, module: str) -> None:
-        super().__init__(f"`agentctl run` needs the package {module}: pip install 'greylag[local]'")
+        install = "pip install '.[local,cli]'"
+        super().__init__(f"`agentctl run` needs the package {module}: {install} in a checkout of Greylag")
 
 
 class RefusedError(AgentctlError):

@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from agent_runtime.document import StartRefused, describe, load_document
+from agent_runtime.money.ledger import is_limited
+from agent_runtime.money.pricing import resolve_price
 from agent_runtime.process import build_process
 from agent_runtime.server import serve
 from agent_runtime.settings import Settings
@@ -22,6 +25,7 @@ from agent_runtime.store.connection import open_memory_store
 from agent_runtime.telemetry.logs import configure_logging
 from agentctl.errors import ExtraMissingError, ManifestError
 from agentctl.manifest import read_bundle
+from agentctl.oversights import oversights
 from agentctl.pod_folder import write_pod_folder
 
 if TYPE_CHECKING:
@@ -38,6 +42,7 @@ STORE_MODULES = ("fakeredis", "lupa")
 """What the store in memory is made of; it is imported only when it is first used."""
 
 _SIGNAL_EXIT = 128
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 def run_locally(file: Path, port: int, terminal: Terminal) -> None:
@@ -55,11 +60,13 @@ def run_locally(file: Path, port: int, terminal: Terminal) -> None:
     _check_store_is_installed()
     bundle = read_bundle(file)
     _check_free(port)
-    with _ends_in_order(), tempfile.TemporaryDirectory(prefix="agentctl-") as name:
-        folder = write_pod_folder(bundle, Path(name), os.environ)
+    with _ends_in_order(), ExitStack() as stack:
+        with _signals_wait():
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="agentctl-"))
+            folder = write_pod_folder(bundle, Path(name), os.environ)
         settings = _settings(folder, port)
         context = _context(settings, bundle)
-        for note in folder.notes:
+        for note in (*folder.notes, *oversights(bundle), *_unpriced(context)):
             terminal.note(f"note: {note}")
         url = f"http://{LOOPBACK}:{port}"
         serve(settings, context, on_started=lambda: terminal.note(_welcome(bundle.name, folder.revision, url)))
@@ -97,6 +104,19 @@ def _context(settings: Settings, bundle: Bundle) -> ProcessContext:
     return context
 
 
+def _unpriced(context: ProcessContext) -> Iterator[str]:
+    """Models that are never asked, as a budget limits money and nobody knows what they cost."""
+    if not is_limited(context.live.current().budgets):
+        return
+    for position, endpoint in enumerate(context.document.endpoints):
+        if resolve_price(endpoint, datetime.now(UTC)) is None:
+            where = "spec.model" if position == 0 else f"spec.fallback[{position - 1}]"
+            yield (
+                f"{where}: {endpoint.model} is never asked, as spec.budgets limits money and its price is not known;"
+                f" set {where}.price"
+            )
+
+
 def _check_store_is_installed() -> None:
     for module in STORE_MODULES:
         if find_spec(module) is None:
@@ -131,6 +151,16 @@ def _ends_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Signals come after the block: in the middle of it one could leave secrets behind."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _welcome(name: str, revision: str, url: str) -> str:

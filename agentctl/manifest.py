@@ -13,26 +13,21 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from agent_api.meta import API_VERSION
-from agent_api.reference import field_rows
 from agent_api.v1alpha1.agent import AgentDeployment
 from agentctl.api_rules import broken_rules
 from agentctl.errors import ManifestError
-from agentctl.yaml_documents import read_documents
+from agentctl.wrong_fields import MAX_SHOWN, wrong_fields
+from agentctl.yaml_documents import read_documents, source_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pydantic_core import ErrorDetails
-
     from agent_api.meta import KeyReference
 
 AGENT_KIND = "AgentDeployment"
 HELD_KINDS = ("ConfigMap", "Secret")
-MAX_SHOWN = 5
-ADD_IT = "add it as a further document, as you would give it to kubectl"
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-_TEXT_ERROR = "string_type"
 
 TextKey = tuple[str, str, str]
 """Kind, name and key of a text."""
@@ -40,10 +35,11 @@ TextKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The agent of a file, and texts by kind, name and key."""
+    """The agent of a file, texts by kind, name and key, and which objects hold none, by kind and name."""
 
     agent: AgentDeployment
     texts: Mapping[TextKey, str] = field(default_factory=dict, repr=False)
+    empty: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def name(self) -> str:
@@ -55,19 +51,9 @@ class Bundle:
         """Namespace of the agent."""
         return str(self.agent.metadata.get("namespace") or "default")
 
-    def text(self, kind: str, reference: KeyReference, field_path: str) -> str:
-        """Text that a field refers to; raises ManifestError with the way out if the file has none."""
-        found = self.texts.get((kind, reference.name, reference.key))
-        if found is None:
-            raise ManifestError(f"{field_path}: {self.absent(kind, reference)}; {ADD_IT}")
-        return found
-
-    def absent(self, kind: str, reference: KeyReference) -> str:
-        """What is not in the file, in words."""
-        keys = sorted(key for held, name, key in self.texts if (held, name) == (kind, reference.name))
-        if keys:
-            return f"{kind} {reference.name} of the file has no key {reference.key!r}, only {', '.join(keys)}"
-        return f"{kind} {reference.name} with key {reference.key!r} is not in the file"
+    def text(self, kind: str, reference: KeyReference) -> str | None:
+        """Text that a field refers to; None if the file has none."""
+        return self.texts.get((kind, reference.name, reference.key))
 
     def entries(self, secret: str) -> dict[str, str]:
         """All entries of a Secret, by key."""
@@ -77,6 +63,8 @@ class Bundle:
 def read_bundle(path: Path) -> Bundle:
     """Read a file of one or more YAML documents; objects of other kinds, or of another namespace, are left alone.
 
+    `-` is standard input.
+
     Raises
     ------
     ManifestError
@@ -85,11 +73,13 @@ def read_bundle(path: Path) -> Bundle:
     try:
         documents = read_documents(path)
         agent = _agent([document for document in documents if document.get("kind") == AGENT_KIND])
-        namespace = agent.metadata.get("namespace")
-        return Bundle(agent, dict(_texts(documents, namespace)))
+        held = list(_held(documents, agent.metadata.get("namespace")))
     except ManifestError as error:
-        text = str(error)
-        raise error if text.startswith(f"{path}: ") else ManifestError(f"{path}: {text}") from None
+        text, name = str(error), source_name(path)
+        raise error if text.startswith(f"{name}: ") else ManifestError(f"{name}: {text}") from None
+    texts = {(kind, name, key): text for kind, name, entries in held for key, text in entries.items()}
+    filled = {(kind, name) for kind, name, _ in texts}
+    return Bundle(agent, texts, frozenset((kind, name) for kind, name, _ in held) - filled)
 
 
 def _agent(found: list[dict[str, Any]]) -> AgentDeployment:
@@ -104,9 +94,10 @@ def _agent(found: list[dict[str, Any]]) -> AgentDeployment:
         raise ManifestError("metadata.name: is missing or no text; give the agent a name")
     try:
         # As the API server reads it: strictly, as JSON. YAML's dates are texts there.
-        agent = AgentDeployment.model_validate_json(json.dumps(document, default=str), strict=True)
+        text = json.dumps(document, default=str)
+        agent = AgentDeployment.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ManifestError(_describe(error)) from None
+        raise ManifestError(wrong_fields(error)) from None
     filled_in = agent.model_dump(mode="json", by_alias=True, exclude_none=True)
     broken = broken_rules(_schema(), filled_in)
     if broken:
@@ -119,7 +110,8 @@ def _schema() -> dict[str, Any]:
     return AgentDeployment.model_json_schema()
 
 
-def _texts(documents: list[dict[str, Any]], namespace: object) -> Iterator[tuple[TextKey, str]]:
+def _held(documents: list[dict[str, Any]], namespace: object) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Kind, name and entries of each object that an agent may name."""
     for document in documents:
         kind, metadata = document.get("kind"), _metadata(document)
         elsewhere = namespace and metadata.get("namespace") and metadata["namespace"] != namespace
@@ -128,7 +120,7 @@ def _texts(documents: list[dict[str, Any]], namespace: object) -> Iterator[tuple
         name = metadata.get("name")
         if not isinstance(name, str):
             raise ManifestError(f"{kind}: metadata.name is missing or no text; give it the name that the agent names")
-        yield from (((kind, name, key), text) for key, text in _data(document, f"{kind} {name}").items())
+        yield kind, name, _data(document, f"{kind} {name}")
 
 
 def _metadata(document: dict[str, Any]) -> dict[str, Any]:
@@ -165,26 +157,3 @@ def _decoded(text: str, place: str) -> str:
         raise ManifestError(f"{place}: is not base64; a plain text goes to stringData") from None
     except UnicodeDecodeError:
         raise ManifestError(f"{place}: is no text in UTF-8; leave it out if the agent does not name it") from None
-
-
-def _describe(error: ValidationError) -> str:
-    """The first wrong fields with what they must be, never with what they are."""
-    details = error.errors(include_input=False, include_url=False)
-    shown = [f"{_path(item['loc'])}: {_what_it_must_be(item)}" for item in details[:MAX_SHOWN]]
-    more = [f"and {len(details) - MAX_SHOWN} more"] if len(details) > MAX_SHOWN else []
-    return "; ".join([*shown, *more])
-
-
-def _what_it_must_be(item: ErrorDetails) -> str:
-    """In place of a pattern, which few can read, what the reference says of the field."""
-    if item["type"] == "string_pattern_mismatch":
-        place = re.sub(r"\[[0-9]+\]", "[]", _path(item["loc"])).removeprefix("spec.")
-        described = next((row.description for row in field_rows("spec") if row.path == place), "")
-        if described:
-            return f"is not of the form that it must have: {described.removesuffix('.')}"
-    return f"{item['msg']}{'; put it in quotes' if item['type'] == _TEXT_ERROR else ''}"
-
-
-def _path(location: tuple[str | int, ...]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".")

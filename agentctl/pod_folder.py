@@ -12,16 +12,14 @@ from agent_operator.core.resources.live import make_live_document
 from agent_operator.core.revision import headers_of, make_document, open_api_references, revision_name
 from agent_operator.core.validation import invalid_parts
 from agentctl.errors import ManifestError
-from agentctl.manifest import ADD_IT
+from agentctl.named_texts import KEY_VARIABLE, absence, check_all_held, endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from agent_api.v1alpha1.model import ModelEndpoint
+    from agent_api.meta import KeyReference
     from agentctl.manifest import Bundle
-
-KEY_VARIABLE = "OPENAI_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +45,10 @@ def write_pod_folder(bundle: Bundle, root: Path, environment: Mapping[str, str])
     Raises
     ------
     ManifestError
-        If the spec cannot be run, or names what the file does not hold; says which field and what to do.
+        If the spec cannot be run, or names what the file does not hold; says which fields and what to do.
     """
     spec = bundle.agent.spec
+    check_all_held(bundle, spare_key=bool(environment.get(KEY_VARIABLE)))
     instructions, open_api = _instructions(bundle), _open_api(bundle)
     wrong = invalid_parts(spec, open_api, instructions)
     if wrong:
@@ -78,16 +77,17 @@ def _instructions(bundle: Bundle) -> str:
     behaviour = bundle.agent.spec.agent
     if behaviour.instructions_from is None:
         return behaviour.instructions or ""
-    reference = behaviour.instructions_from.config_map_key_ref
-    return bundle.text("ConfigMap", reference, "spec.agent.instructionsFrom.configMapKeyRef")
+    return _held(bundle, "ConfigMap", behaviour.instructions_from.config_map_key_ref)
 
 
 def _open_api(bundle: Bundle) -> dict[str, str]:
     references = open_api_references(bundle.agent.spec)
-    return {
-        name: bundle.text("ConfigMap", reference, f"spec.tools[{name}].http.openAPI.configMapKeyRef")
-        for name, reference in references.items()
-    }
+    return {name: _held(bundle, "ConfigMap", reference) for name, reference in references.items()}
+
+
+def _held(bundle: Bundle, kind: str, reference: KeyReference) -> str:
+    """A text of which it is known that the file holds it."""
+    return bundle.texts[kind, reference.name, reference.key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,34 +98,24 @@ class _Key:
 
 
 def _keys(bundle: Bundle, environment: Mapping[str, str]) -> Iterator[_Key]:
-    spec = bundle.agent.spec
-    for position, endpoint in enumerate((spec.model, *spec.fallback)):
-        where = "spec.model" if position == 0 else f"spec.fallback[{position - 1}]"
-        key = _key(bundle, f"{where}.apiKeySecretRef", endpoint, environment.get(KEY_VARIABLE))
-        if key is not None:
-            text, note = key
-            yield _Key(position, text, note)
-
-
-def _key(bundle: Bundle, path: str, endpoint: ModelEndpoint, spare: str | None) -> tuple[str, str] | None:
-    """Key of an endpoint, and what is to be said of it; None if it needs none."""
-    reference = endpoint.api_key_secret_ref
-    if reference is None:
-        return None
-    text = bundle.texts.get(("Secret", reference.name, reference.key))
-    if text is not None:
-        return text, ""
-    absent = bundle.absent("Secret", reference)
-    if not spare:
-        raise ManifestError(f"{path}: {absent}; {ADD_IT}, or set {KEY_VARIABLE}")
-    return spare, f"{path}: {absent}; the key of {KEY_VARIABLE} is sent to {endpoint.base_url} instead"
+    """Keys of the models that need one, each with what is to be said of it."""
+    for position, (where, endpoint) in enumerate(endpoints(bundle.agent.spec)):
+        reference = endpoint.api_key_secret_ref
+        if reference is None:
+            continue
+        text, note = bundle.text("Secret", reference), ""
+        if text is None:
+            text, cause = environment[KEY_VARIABLE], absence(bundle, "Secret", reference)
+            sent = f"the key of {KEY_VARIABLE} is sent to {endpoint.base_url} instead"
+            note = f"{where}.apiKeySecretRef: {cause}; {sent}"
+        yield _Key(position, text, note)
 
 
 def _headers(bundle: Bundle, folder: Path) -> Path:
     for place, source in enumerate(bundle.agent.spec.tools):
         for number, header in enumerate(headers_of(source)):
-            path = f"spec.tools[{source.name}].headersFrom[{header.name}].secretKeyRef"
-            _write(folder / f"{place}-{number}" / HEADER_FILE, bundle.text("Secret", header.secret_key_ref, path))
+            text = _held(bundle, "Secret", header.secret_key_ref)
+            _write(folder / f"{place}-{number}" / HEADER_FILE, text)
     return folder
 
 
@@ -133,10 +123,7 @@ def _api_keys(bundle: Bundle, folder: Path) -> Path | None:
     reference = bundle.agent.spec.access.api_keys_secret_ref
     if reference is None:
         return None
-    entries = bundle.entries(reference.name)
-    if not entries:
-        raise ManifestError(f"spec.access.apiKeysSecretRef: Secret {reference.name} is not in the file; {ADD_IT}")
-    for user, key in entries.items():
+    for user, key in bundle.entries(reference.name).items():
         _write(folder / user, key)
     return folder
 

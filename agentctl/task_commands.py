@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentctl.agent_http import AgentHttp
+from agentctl.agent_http import TOKEN_VARIABLE, AgentHttp
 from agentctl.errors import ApiError
 from agentctl.guidance import Invocation
-from agentctl.task_page import task_page
+from agentctl.task_page import task_page, task_table
 from agentctl.task_watch import watch_task
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from agentctl.terminal import Terminal
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-TOKEN_VARIABLE = "AGENTCTL_TOKEN"  # noqa: S105 - the name of a variable
 GROUP_HELP = """Give an agent tasks, follow them, and decide about the calls of tools that wait for a person.
 
 They go to the agent itself, not to a cluster: by default to the one that `agentctl run` serves.
@@ -32,6 +31,7 @@ In a cluster forward a port to it first: kubectl port-forward service/support 80
 \b
 Example:
   agentctl task start "Refund order 17" --watch
+  agentctl task list --status WaitingForApproval
   agentctl task approve 0123456789abcdefghijklmn
 """
 GROUP_EPILOG = f"Where access is on, the variable {TOKEN_VARIABLE} holds the API key or the token."
@@ -46,6 +46,7 @@ Call = Annotated[str | None, typer.Argument(metavar="CALL", help="Id of the call
 Url = Annotated[str, typer.Option("--url", envvar="AGENTCTL_URL", help="URL of the agent.")]
 User = Annotated[str | None, typer.Option("--user", help="Who you are, where access is off.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the decision.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The document itself.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 
 
@@ -76,7 +77,22 @@ def start(
     task = str(agent.start(query, conversation)["task_id"])
     line.terminal.show(task)
     if watch:
-        watch_task(agent, task, line.terminal, line.environment.timing)
+        watch_task(agent, task, _invocation(line, url, user), line.terminal, line.environment.timing)
+
+
+@task_app.command("list", context_settings=SETTINGS)
+def list_tasks(
+    context: typer.Context,
+    status: Annotated[str | None, typer.Option("--status", help="Only those in one state.")] = None,
+    url: Url = DEFAULT_URL,
+    user: User = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List your tasks that have not ended, the newest first, with the tools that wait for a person."""
+    line: CommandLine = context.obj
+    tasks = _agent(url, user).unended(status)
+    line.terminal.show(json.dumps(tasks, indent=2) if as_json else task_table(tasks, line.environment.now()))
 
 
 @task_app.command("get", context_settings=SETTINGS)
@@ -86,7 +102,7 @@ def get(
     url: Url = DEFAULT_URL,
     user: User = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="The document itself.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show a task: how far it is, what it waits for, its answer."""
     line: CommandLine = context.obj
@@ -101,7 +117,7 @@ def get(
 def watch(context: typer.Context, task: Task, url: Url = DEFAULT_URL, user: User = None) -> None:
     """Follow a task to its end; exit code 1 if it ends without an answer."""
     line: CommandLine = context.obj
-    watch_task(_agent(url, user), task, line.terminal, line.environment.timing)
+    watch_task(_agent(url, user), task, _invocation(line, url, user), line.terminal, line.environment.timing)
 
 
 @task_app.command("cancel", context_settings=SETTINGS)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from agentctl.layout import columns, joined, printable
+from agentctl.layout import MISSING, age, columns, joined, printable
 
 if TYPE_CHECKING:
     from agentctl.agent_http import TaskEvent
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 STATE_STYLES = {"Succeeded": "green", "Failed": "red", "WaitingForApproval": "yellow"}
 _MAX_ARGUMENTS = 400
+
+
+def task_table(tasks: Sequence[Document], now: datetime) -> Text:
+    """Tasks that have not ended, a line each."""
+    if not tasks:
+        return Text("There are no tasks of yours that have not ended.")
+    head = ("TASK", "STATE", "AGE", "WAITS FOR")
+    rows = [
+        (
+            printable(str(task["task_id"])),
+            Text(printable(str(task["status"])), STATE_STYLES.get(str(task["status"]), "")),
+            age(datetime.fromtimestamp(task["created"], UTC), now),
+            ", ".join(printable(str(call["name"])) for call in task["waiting_for"]) or MISSING,
+        )
+        for task in tasks
+    ]
+    return joined(columns([head, *rows]))
 
 
 def task_page(task: Document, call: Invocation) -> Text:
@@ -36,9 +54,14 @@ def _waiting(task: Document, invocation: Invocation) -> list[Text]:
     if not calls:
         return []
     rows = [(call["id"], call["name"], _short(call["arguments"])) for call in calls]
-    words = [f"{_quoted(task['task_id'])} {_quoted(call['id'])}" for call in calls]
-    typed = [Text(f"  {invocation.verb(verb, both)}") for both in words for verb in ("approve", "reject")]
-    return [Text("\nWaits for a person"), *columns(rows, indent=2), Text("\nWhat to type next"), *typed]
+    typed = [line for call in calls for line in decision_lines(task["task_id"], call["id"], invocation)]
+    return [Text("\nWaits for a person"), *columns(rows, indent=2), Text("\nWhat to type next"), *map(Text, typed)]
+
+
+def decision_lines(task: str, call: str, invocation: Invocation) -> list[str]:
+    """What can be typed about a call that waits, a line each."""
+    both = f"{_quoted(task)} {_quoted(call)}"
+    return [f"  {invocation.verb(verb, both)}" for verb in ("approve", "reject")]
 
 
 def _decisions(task: Document) -> list[Text]:

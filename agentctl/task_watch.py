@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from agentctl.agent_http import TaskEvent
 from agentctl.errors import AgentctlError, UnreachableError
-from agentctl.task_page import answer_of, event_line, visible
+from agentctl.task_page import answer_of, decision_lines, event_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from agentctl.agent_http import AgentHttp
+    from agentctl.guidance import Invocation
     from agentctl.terminal import Terminal
     from agentctl.verbs import Timing
 
 MAX_FRUITLESS = 30
 RETRY_SECONDS = 1.0
+APPROVAL = "approval.required"
 DELTA = "delta"
 COMPLETED = "completed"
 ENDS = frozenset({COMPLETED, "error", "cancelled"})
@@ -26,8 +28,8 @@ class TaskFailedError(AgentctlError):
     """The task ended without an answer."""
 
 
-def watch_task(agent: AgentHttp, task: str, terminal: Terminal, timing: Timing) -> None:
-    """Print what happens in a task until it ends.
+def watch_task(agent: AgentHttp, task: str, invocation: Invocation, terminal: Terminal, timing: Timing) -> None:
+    """Print what happens in a task until it ends, and what can be typed about a call that waits.
 
     Raises
     ------
@@ -50,6 +52,9 @@ def watch_task(agent: AgentHttp, task: str, terminal: Terminal, timing: Timing) 
             raise TaskFailedError(f"task {task}: {line}")
         if line:
             terminal.show(line)
+        if event.type == APPROVAL:
+            for typed in decision_lines(task, str(event.document.get("id", "")), invocation):
+                terminal.show(typed)
         if event.type == COMPLETED and not streamed:
             terminal.show(answer_of(event.document.get("result") or {}))
 

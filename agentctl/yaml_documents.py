@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -10,8 +13,9 @@ import yaml
 from agentctl.errors import ManifestError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import BinaryIO
 
+STANDARD_INPUT = Path("-")
 MAX_FILE_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 100
 MAX_NODES = 200_000
@@ -31,8 +35,15 @@ class _Loader(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def source_name(path: Path) -> str:
+    """What errors call a file."""
+    return "standard input" if path == STANDARD_INPUT else str(path)
+
+
 def read_documents(path: Path) -> list[dict[str, Any]]:
     """Documents of a file that are mappings; the members of a `kind: List` are documents of their own.
+
+    `-` is standard input.
 
     Raises
     ------
@@ -45,20 +56,31 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
         documents = list(yaml.load_all(content, _Loader))
         _check_size(documents)
     except Exception as error:  # noqa: BLE001 - a scalar of YAML raises whatever the type that its tag names raises
-        raise ManifestError(f"{path}: cannot be read as YAML: {_explain(error)}") from None
+        raise ManifestError(f"{source_name(path)}: cannot be read as YAML: {_explain(error)}") from None
     found = [document for document in documents if isinstance(document, dict)]
     return [member for document in found for member in _members(document)]
 
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ManifestError(f"{path}: {error.strerror}; name a YAML file with an AgentDeployment") from None
+        cause = f"{source_name(path)}: {error.strerror}"
+        raise ManifestError(f"{cause}; name a YAML file with an AgentDeployment") from None
     if len(content) > MAX_FILE_BYTES:
-        raise ManifestError(f"{path}: larger than {MAX_FILE_BYTES} bytes; leave out what the agent does not name")
+        too_large = f"{source_name(path)}: larger than {MAX_FILE_BYTES} bytes"
+        raise ManifestError(f"{too_large}; leave out what the agent does not name")
     return content
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path != STANDARD_INPUT:
+        return path.open("rb")
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "is closed")
+    # Left open: the next file that is opened would take its number.
+    return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
 def _members(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from agent_api.runtime_document import RuntimeDocument
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
 from agent_operator.core.revision import revision_name
 from agentctl.errors import ManifestError
-from agentctl.manifest import ADD_IT, read_bundle
+from agentctl.manifest import read_bundle
+from agentctl.named_texts import ADD_IT
 from agentctl.pod_folder import write_pod_folder
 
 KEY = "sk-in-the-file"
@@ -144,17 +145,17 @@ def test_the_environment_is_not_used_for_a_model_that_asks_for_no_key(write):
         (
             {"fallback": [{**MODEL, "apiKeySecretRef": REFERENCE}]},
             (secret(key=KEY),),
-            "spec.fallback[0].apiKeySecretRef: Secret openai of the file has no key 'api-key', only key; add it",
+            f"spec.fallback[0].apiKeySecretRef: Secret openai of the file has no key 'api-key', only key; {ADD_IT}",
         ),
         (
             {"agent": FULL["agent"]},
             (),
-            "spec.agent.instructionsFrom.configMapKeyRef: ConfigMap texts with key 'prompt' is not in the file; add it",
+            "spec.agent.instructionsFrom.configMapKeyRef: ConfigMap texts with key 'prompt' is not in the file; add",
         ),
         (
             {"tools": FULL["tools"][1:]},
             (),
-            "spec.tools[shop].http.openAPI.configMapKeyRef: ConfigMap texts with key 'api' is not in the file; add it",
+            "spec.tools[shop].http.openAPI.configMapKeyRef: ConfigMap texts with key 'api' is not in the file; add",
         ),
         (
             {"tools": [{"name": "kb", "mcp": {"url": "http://kb", "headersFrom": [header_of()]}}]},
@@ -164,7 +165,20 @@ def test_the_environment_is_not_used_for_a_model_that_asks_for_no_key(write):
         (
             {"access": FULL["access"]},
             (),
-            "spec.access.apiKeysSecretRef: Secret people is not in the file; add it",
+            "spec.access.apiKeysSecretRef: Secret people is not in the file; it needs one entry a user,",
+        ),
+        (
+            {"access": FULL["access"]},
+            (secret("people"),),
+            (
+                "spec.access.apiKeysSecretRef: Secret people of the file has no entries; it needs one entry a user,"
+                " with the user's name as key and the API key as value"
+            ),
+        ),
+        (
+            {"model": {**MODEL, "apiKeySecretRef": REFERENCE}},
+            (secret(),),
+            "spec.model.apiKeySecretRef: Secret openai of the file has no entries; it needs key 'api-key'",
         ),
         (
             {"guards": {"input": {"blockedPatterns": ["("]}}},
@@ -184,6 +198,27 @@ def test_what_is_missing_or_cannot_be_run_names_the_field_and_the_way_out(write,
         write(changes, *documents)
     assert str(refused.value).startswith(said)
     assert KEY not in str(refused.value)
+
+
+def test_everything_that_is_missing_is_told_at_once(write):
+    with pytest.raises(ManifestError) as refused:
+        write(FULL, secret("kb", a=KEY))
+    assert str(refused.value) == (
+        "spec.agent.instructionsFrom.configMapKeyRef: ConfigMap texts with key 'prompt' is not in the file;"
+        " spec.model.apiKeySecretRef: Secret openai with key 'api-key' is not in the file;"
+        " spec.fallback[1].apiKeySecretRef: Secret openai with key 'api-key' is not in the file;"
+        " spec.tools[shop].http.openAPI.configMapKeyRef: ConfigMap texts with key 'api' is not in the file;"
+        " spec.tools[kb].headersFrom[x-b].secretKeyRef: Secret kb of the file has no key 'b', only a;"
+        " spec.access.apiKeysSecretRef: Secret people is not in the file; it needs one entry a user, with the user's"
+        f" name as key and the API key as value; {ADD_IT}, or set OPENAI_API_KEY for a model's key"
+    )
+
+
+def test_a_key_in_the_environment_stands_in_for_keys_of_models_alone(write):
+    with pytest.raises(ManifestError) as refused:
+        write(FULL, *HELD[:1], *HELD[2:3], environment={"OPENAI_API_KEY": SPARE})
+    assert str(refused.value).startswith("spec.access.apiKeysSecretRef: Secret people is not in the file;")
+    assert "OPENAI_API_KEY" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,8 +17,13 @@ import pytest
 import yaml
 
 from agentctl import local
+from agentctl.commands import RUN_HELP
 from agentctl.errors import ExtraMissingError, ManifestError
+from agentctl.manifest import read_bundle
+from agentctl.named_texts import check_all_held
+from agentctl.pod_folder import write_pod_folder
 from agentctl.terminal import Terminal
+from tests.support.runtimes import free_port
 
 REPOSITORY = Path(__file__).parents[3]
 AGENT = {
@@ -26,6 +32,7 @@ AGENT = {
     "metadata": {"name": "support"},
     "spec": {"agent": {"instructions": "Be kind."}, "model": {"name": "m", "baseURL": "http://127.0.0.1:9/v1"}},
 }
+INSTALL = "pip install '.[local,cli]' in a checkout of Greylag"
 SECONDS = 60
 
 HIDE = """
@@ -39,9 +46,10 @@ sys.meta_path.insert(0, Hide())
 MAIN = "from agentctl.__main__ import main; sys.argv = ['agentctl', *sys.argv[1:]]; main()"
 
 
-def python(code, *arguments, **environment):
+def python(code, *arguments, stdin="", **environment):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -51,8 +59,8 @@ def python(code, *arguments, **environment):
     )
 
 
-def serve(path, port=1024):
-    local.run_locally(path, port, Terminal(io.StringIO(), io.StringIO()))
+def serve(path, port=1024, err=None):
+    local.run_locally(path, port, Terminal(io.StringIO(), err or io.StringIO()))
 
 
 @pytest.fixture
@@ -83,7 +91,7 @@ def test_help_imports_nothing_of_the_runtime(arguments):
 def test_a_runtime_that_is_not_installed_says_what_to_install(file):
     done = python(HIDE.format(module="fastapi") + MAIN, "run", "-f", str(file))
     assert done.returncode == 1
-    assert done.stderr == "error: `agentctl run` needs the package fastapi: pip install 'greylag[local]'\n"
+    assert done.stderr == f"error: `agentctl run` needs the package fastapi: {INSTALL}\n"
 
 
 @pytest.mark.parametrize("module", local.STORE_MODULES)
@@ -91,7 +99,7 @@ def test_a_store_that_is_not_installed_says_what_to_install(file, monkeypatch, m
     monkeypatch.setattr(local, "find_spec", lambda name: None if name == module else find_spec(name))
     with pytest.raises(ExtraMissingError) as refused:
         serve(file)
-    assert str(refused.value) == f"`agentctl run` needs the package {module}: pip install 'greylag[local]'"
+    assert str(refused.value) == f"`agentctl run` needs the package {module}: {INSTALL}"
 
 
 def test_the_runtime_is_imported_within_two_seconds_of_cpu():
@@ -120,10 +128,91 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
         serve(tmp_path / "absent.yaml")
 
 
+def test_a_dash_reads_the_agent_from_standard_input():
+    agent = yaml.safe_dump({**AGENT, "spec": {**AGENT["spec"], "modle": 1}})
+    done = python("import sys; " + MAIN, "run", "-f", "-", stdin=agent)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard input: spec.modle: is no field; did you mean model?")
+
+
+def test_a_closed_standard_input_is_told():
+    done = python("import sys; sys.stdin = None; " + MAIN, "run", "-f", "-")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: standard input: is closed; name a YAML file with an AgentDeployment\n",
+    )
+
+
+def test_the_example_of_the_help_can_be_run_as_it_stands():
+    (example,) = re.findall(r"agentctl run -f (\S+\.yaml)", RUN_HELP)
+    check_all_held(read_bundle(REPOSITORY / example), spare_key=False)
+
+
+@pytest.fixture
+def notes(file, monkeypatch):
+    """What is said of an agent before it serves."""
+
+    def told(*documents):
+        file.write_text(yaml.safe_dump_all(documents))
+        monkeypatch.setattr(local, "serve", lambda *_arguments, **_options: None)
+        err = io.StringIO()
+        serve(file, free_port(), err)
+        return err.getvalue().splitlines()
+
+    return told
+
+
+def test_what_was_surely_not_meant_is_told_before_it_serves(notes):
+    spec = {**AGENT["spec"], "access": {}}
+    assert notes({**AGENT, "spec": spec}) == [
+        "note: spec.access: lets everybody in who reaches the agent, as it has neither apiKeysSecretRef nor jwt"
+    ]
+    assert notes(AGENT) == []
+
+
+def test_a_model_whose_price_is_not_known_is_told_where_money_is_limited(notes):
+    model = AGENT["spec"]["model"]
+    priced = {**model, "name": "dear", "price": {"inputPerMillion": "1", "outputPerMillion": "1"}}
+    spec = {**AGENT["spec"], "fallback": [priced, {**model, "name": "other"}]}
+    never = "is never asked, as spec.budgets limits money and its price is not known; set"
+    assert notes({**AGENT, "spec": {**spec, "budgets": {"daily": {"costUSD": "1"}}}}) == [
+        f"note: spec.model: m {never} spec.model.price",
+        f"note: spec.fallback[1]: other {never} spec.fallback[1].price",
+    ]
+    assert notes({**AGENT, "spec": {**spec, "budgets": {"perRequest": {"tokens": 9}}}}) == []
+
+
 def test_a_wrong_variable_of_the_environment_is_told(file, monkeypatch):
     monkeypatch.setenv("GREYLAG_TASK_CONCURRENCY", "many")
     with pytest.raises(ManifestError, match=r"^environment GREYLAG_\*: task_concurrency: "):
         serve(file)
+
+
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)],
+)
+def test_a_signal_while_secrets_are_written_comes_after_them_and_they_are_gone(
+    tmp_path, file, monkeypatch, number, end
+):
+    written = []
+
+    def write(*arguments):
+        signal.raise_signal(number)
+        written.append(write_pod_folder(*arguments))
+        assert written[0].document.exists()
+        return written[0]
+
+    monkeypatch.setattr(local, "write_pod_folder", write)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(end):
+            serve(file, free_port())
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    assert len(written) == 1
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_signals_are_handled_as_before_when_it_has_failed(tmp_path, file, monkeypatch):

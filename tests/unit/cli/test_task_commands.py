@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.cli.conftest import NOW
+
 TASK = "-h_n0123456789abcdefghij"
 """Ids may begin with a dash and hold letters that are options elsewhere."""
 
@@ -246,7 +248,6 @@ def test_watch_gives_up_when_the_agent_stays_away(agentctl, agent, clock):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((404, {"detail": "There is no such task."}), "There is no such task."),
         ((404, b"<html>not found</html>"), "answered 404 and no reason; is it the URL of an agent?"),
         ((500, [1]), "answered 500 and no reason"),
         ((200, b"<html>"), "does not answer as an agent; is it the URL of one?"),
@@ -262,6 +263,112 @@ def test_a_refusal_is_one_short_line(agentctl, agent, answer, said):
     assert len(outcome.err) < 600
 
 
+@pytest.mark.parametrize("verb", ["get", "watch", "cancel", "approve"])
+def test_a_task_that_is_not_there_is_told_with_its_id_and_where_it_was_sought(agentctl, agent, verb):
+    agent.says((404, {"detail": "There is no such task."}))
+    assert agentctl("task", verb, TASK).err == f"error: task {TASK} at {agent.url}: There is no such task.\n"
+
+
+def test_an_id_that_is_no_text_is_told_as_every_other(agentctl, agent):
+    agent.says((404, {"detail": "There is no such task."}))
+    assert agentctl("task", "get", "a/\udcff\n").err == f"error: task a/? at {agent.url}: There is no such task.\n"
+
+
+@pytest.mark.parametrize("arguments", [("start", "Hello"), ("get", TASK)], ids=lambda words: words[0])
+def test_a_missing_credential_is_told_with_the_variable_that_holds_it(agentctl, agent, arguments):
+    agent.says((401, {"detail": "Credentials are required: send an API key as x-api-key."}))
+    assert agentctl("task", *arguments).err == (
+        "error: Credentials are required: send an API key as x-api-key. Set AGENTCTL_TOKEN to the API key or token.\n"
+    )
+
+
+def test_a_credential_that_is_not_known_is_told_with_where_it_came_from(agentctl, agent, monkeypatch):
+    monkeypatch.setenv("AGENTCTL_TOKEN", TOKEN)
+    agent.says((401, {"detail": "The API key is not known."}))
+    assert agentctl("task", "get", TASK).err == (
+        "error: The API key is not known. It was taken from AGENTCTL_TOKEN: set that to an API key or token of this"
+        " agent.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("user", "shown"),
+    [
+        ("a\nb", "'a\\nb'"),
+        (" ann", "' ann'"),
+        ("", "''"),
+        ("\udcff", "'\\udcff'"),
+        ("a" * 257, f"'{'a' * 80}...'"),
+    ],
+    ids=ascii,
+)
+def test_a_user_that_cannot_be_sent_is_refused_before_anything_is(agentctl, agent, user, shown):
+    outcome = agentctl("task", "start", "Hello", "--user", user)
+    assert (outcome.code, agent.asked) == (1, [])
+    assert outcome.err == (
+        f"error: --user {shown}: a user's name has 1 to 256 printable characters, no spaces around them;"
+        " leave it out to be anonymous\n"
+    )
+
+
+@pytest.mark.parametrize("user", ["Zo\xeb B", "\u674e"], ids=ascii)
+def test_a_user_of_any_letters_is_sent_in_utf_8(agentctl, agent, user):
+    agent.says(document())
+    assert agentctl("task", "get", TASK, "--user", user).code == 0
+    # Servers read headers as Latin-1.
+    assert agent.asked[0][2]["x-user-id"].encode("latin-1").decode() == user
+
+
+def test_tasks_that_have_not_ended_are_listed_with_what_they_wait_for(agentctl, agent):
+    created = {"created": NOW.timestamp() - 720, "expires": NOW.timestamp() + 3600}
+    agent.says({"tasks": [waiting("c1", "c2") | created, document(task_id="second-task-of-ann-12345") | created]})
+    outcome = agentctl("task", "list", "--user", "ann")
+    assert agent.asked[0][:2] == ("GET", "/agent/tasks?limit=100")
+    head, first, second = outcome.out.splitlines()
+    assert head.split() == ["TASK", "STATE", "AGE", "WAITS", "FOR"]
+    assert first.split() == [TASK, "WaitingForApproval", "12m", "shop.refund,", "shop.refund"]
+    assert second.split()[:3] == ["second-task-of-ann-12345", "Running", "12m"]
+
+
+def test_list_asks_for_one_state_and_gives_the_documents(agentctl, agent):
+    agent.says({"tasks": [waiting("c1")]})
+    outcome = agentctl("task", "list", "--status", "WaitingForApproval", "--json")
+    assert agent.asked[0][1] == "/agent/tasks?limit=100&status=WaitingForApproval"
+    assert json.loads(outcome.out) == [waiting("c1")]
+
+
+def test_list_of_nothing_says_so(agentctl, agent):
+    agent.says({"tasks": []})
+    assert "no tasks" in agentctl("task", "list").out
+
+
+def test_list_of_something_else_is_no_agents(agentctl, agent):
+    agent.says({"items": []})
+    outcome = agentctl("task", "list")
+    assert (outcome.code, "does not answer as an agent" in outcome.err) == (1, True)
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\nx", f" {TOKEN}", f"{TOKEN}\xe9", f"{TOKEN}\u674e"], ids=ascii)
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(agentctl, agent, monkeypatch, token):
+    monkeypatch.setenv("AGENTCTL_TOKEN", token)
+    outcome = agentctl("task", "get", TASK)
+    assert (outcome.code, agent.asked) == (1, [])
+    assert outcome.err == ("error: AGENTCTL_TOKEN: set it to one line of printable ASCII, with no spaces around it\n")
+
+
+def test_watch_says_what_to_type_about_a_call_that_waits(agentctl, agent):
+    waits = {"type": "approval.required", "id": "call 1", "name": "shop.refund", "arguments": {"id": "17"}}
+    agent.says((202, {"task_id": TASK}), stream(waits, DONE))
+    outcome = agentctl("task", "start", "Refund order 17", "--user", "ann b", "--watch")
+    assert outcome.out == (
+        f"{TASK}\n"
+        'waits for a decision about call 1: shop.refund {"id": "17"}\n'
+        f"  agentctl task approve {TASK} 'call 1' --url {agent.url} --user 'ann b'\n"
+        f"  agentctl task reject {TASK} 'call 1' --url {agent.url} --user 'ann b'\n"
+        "completed\nHello\n"
+    )
+
+
 def test_an_event_that_cannot_be_read_is_told(agentctl, agent):
     agent.says(b"id: 1\ndata: {\n\n")
     assert "the stream of events cannot be read" in agentctl("task", "watch", TASK).err
@@ -275,8 +382,16 @@ def test_an_agent_that_is_not_there_is_told(agentctl):
     )
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "support", "http://", "ftp://a"])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "support", "http://", "ftp://a", "http://[x"])
 def test_what_is_no_url_is_refused(agentctl, url):
     outcome = agentctl("task", "get", TASK, "--url", url)
     assert outcome.code == 1
     assert "must be the URL of an agent, such as http://127.0.0.1:8080" in outcome.err
+
+
+def test_a_password_in_the_url_is_refused_and_not_shown(agentctl):
+    outcome = agentctl("task", "get", TASK, "--url", f"http://ann:{TOKEN}@127.0.0.1:9")
+    assert (outcome.code, outcome.err) == (
+        1,
+        "error: --url: must hold no user or password; set AGENTCTL_TOKEN to the API key or token\n",
+    )

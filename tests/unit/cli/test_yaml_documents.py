@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from agentctl.errors import ManifestError
-from agentctl.yaml_documents import MAX_DEPTH, MAX_FILE_BYTES, read_documents
+from agentctl.yaml_documents import MAX_DEPTH, MAX_FILE_BYTES, STANDARD_INPUT, read_documents
 
 SECRET = "sk-very-secret"
 BILLION_LAUGHS = "\n".join(
@@ -26,6 +28,21 @@ def file(tmp_path):
 def test_documents_and_members_of_lists_are_read(file):
     path = file("a: 1\n---\n---\n- no mapping\n---\nkind: List\nitems: [{b: 2}, 3, {c: 3}]\n")
     assert read_documents(path) == [{"a": 1}, {"b": 2}, {"c": 3}]
+
+
+def test_a_dash_is_standard_input_and_leaves_it_open(file, monkeypatch):
+    with file("a: 1\n").open() as given:
+        monkeypatch.setattr(sys, "stdin", given)
+        assert read_documents(STANDARD_INPUT) == [{"a": 1}]
+        given.seek(0)
+        assert given.read() == "a: 1\n"
+
+
+def test_what_is_wrong_with_standard_input_names_it(file, monkeypatch):
+    with file("a: [").open() as given:
+        monkeypatch.setattr(sys, "stdin", given)
+        with pytest.raises(ManifestError, match=r"^standard input: cannot be read as YAML: "):
+            read_documents(STANDARD_INPUT)
 
 
 def test_anchors_and_merges_mean_what_yaml_says(file):
