@@ -1,8 +1,8 @@
-"""Measure the tests of the operator's core: plant one small fault at a time and see whether a test notices.
+"""Measure the tests of both pure cores: plant one small fault at a time and see whether a test notices.
 
 `python scripts/mutation.py [--sample N] [--seed N] [--jobs N] [MODULE ...]` plants faults in memory only; each mutant
 is judged by the module's own tests in a forked child with a time limit. A sample is drawn by seed, so that a run
-repeats.
+repeats. A MODULE is one such as `runtime.policy`, or a whole core: `operator`, `runtime`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,94 @@ from pathlib import Path
 from types import ModuleType
 
 REPOSITORY = Path(__file__).parents[1]
-CORE = REPOSITORY / "operator/agent_operator/core"
-TESTS = "tests/unit/core"
+SOURCES = (REPOSITORY, REPOSITORY / "operator")
 TIME_LIMIT = 120.0
-TESTS_OF = {
-    "rollout": ("test_rollout", "test_rollout_verdicts", "test_commands", "test_rollout_machine"),
-    "routing": ("test_routing", "test_rollout", "test_plan"),
-    "commands": ("test_commands",),
-    "judging": ("test_judging", "test_rollout_verdicts"),
-    "plan": ("test_plan",),
-    "decide": ("test_decide", "test_plan", "test_status"),
-    "drift": ("test_drift",),
-    "pods": ("test_pods",),
-    "revision": ("test_revision", "test_upgrade"),
-    "status": ("test_status",),
+"""Most seconds for a file of tests on the code as it is."""
+
+LEAST_MUTANT_LIMIT, MUTANT_LIMIT_FACTOR = 10.0, 4.0
+"""Seconds for a file of tests on a mutant: so many, and so many times what the module's tests take without a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """One pure core: its package, the folder of its tests, and the files of tests that judge each module."""
+
+    package: str
+    folder: Path
+    tests: str
+    tests_of: dict[str, tuple[str, ...]]
+
+
+CORES = {
+    "operator": Core(
+        "agent_operator.core",
+        REPOSITORY / "operator/agent_operator/core",
+        "tests/unit/core",
+        {
+            "rollout": ("test_rollout", "test_rollout_verdicts", "test_commands", "test_rollout_machine"),
+            "routing": ("test_routing", "test_rollout", "test_plan"),
+            "commands": ("test_commands",),
+            "judging": ("test_judging", "test_rollout_verdicts"),
+            "plan": ("test_plan",),
+            "decide": ("test_decide", "test_plan", "test_status"),
+            "drift": ("test_drift",),
+            "pods": ("test_pods",),
+            "revision": ("test_revision", "test_upgrade"),
+            "status": ("test_status",),
+        },
+    ),
+    "runtime": Core(
+        "agent_runtime.core",
+        REPOSITORY / "agent_runtime/core",
+        "tests/unit/runtime",
+        {
+            "advice": ("test_advice",),
+            "asked": ("test_asked",),
+            "booking": ("test_booking",),
+            "breaker": ("test_breaker",),
+            "cache_keys": ("test_cache_keys",),
+            "conversations": ("test_conversations",),
+            "days": ("test_days",),
+            "detection": ("test_detectors", "test_redaction"),
+            "detectors": ("test_detectors",),
+            "faults": ("test_faults",),
+            "globs": ("test_tool_policy",),
+            "history": ("test_history",),
+            "loop": ("test_loop", "test_agent_loop"),
+            "messages": ("test_task_state",),
+            "money": ("test_money", "test_pricing"),
+            "normalising": ("test_guards",),
+            "number_checks": ("test_number_checks",),
+            "paths": ("test_tool_paths",),
+            "policy": ("test_tool_policy",),
+            "progress": ("test_task_state",),
+            "redaction": ("test_redaction",),
+            "retry": ("test_retry_decision",),
+            "schema_steps": ("test_schema_steps",),
+            "secret_checks": ("test_secret_checks",),
+            "shell": ("test_tool_shell",),
+            "shell_programs": ("test_shell_programs", "test_tool_shell"),
+            "sql": ("test_tool_sql",),
+            "sql_parser": ("test_sql_parser", "test_tool_sql"),
+            "sql_tables": ("test_sql_tables", "test_tool_sql"),
+            "sql_text": ("test_sql_text", "test_tool_sql"),
+            "task_state": ("test_task_state",),
+        },
+    ),
 }
+_HEAVY = (
+    *("pytest", "hypothesis", "hypothesis.stateful", "pydantic", "yaml", "re2"),
+    *("cel_expr_python", "redis.asyncio", "opentelemetry.trace", "structlog", "sqlglot.dialects.postgres"),
+    *("agent_api.v1alpha1.agent", "agent_api.runtime_document"),
+)
+"""Imported once, before the children are forked; nothing here may import a core."""
+
+_QUICK = (
+    *(part for name in ("schemathesis", "xdist", "anyio") for part in ("-p", f"no:{name}")),
+    *("--assert=plain", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
+)
+"""A child starts without plugins that no test of a core needs, and without what explains a failure."""
+
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
     ast.LtE: (ast.Lt, ast.Gt),
@@ -64,10 +137,41 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Module:
+    """A module of a core."""
+
+    core: str
+    name: str
+
+    def __str__(self) -> str:
+        """Write its name as it is given on the command line: both cores have modules of like names."""
+        return f"{self.core}.{self.name}"
+
+    @property
+    def import_name(self) -> str:
+        """Name by which the code under test imports it."""
+        return f"{CORES[self.core].package}.{self.name}"
+
+    @property
+    def source(self) -> Path:
+        """Its file."""
+        return CORES[self.core].folder / f"{self.name}.py"
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Files of tests that judge it."""
+        core = CORES[self.core]
+        return tuple(f"{core.tests}/{test}.py" for test in core.tests_of[self.name])
+
+
+MODULES = tuple(Module(core, name) for core, described in CORES.items() for name in described.tests_of)
+
+
+@dataclass(frozen=True, slots=True)
 class Mutant:
     """One planted fault."""
 
-    module: str
+    module: Module
     line: int
     what: str
     tree: ast.Module
@@ -77,8 +181,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports one module from a mutated tree."""
 
     def __init__(self, mutant: Mutant) -> None:
-        self._name = f"agent_operator.core.{mutant.module}"
-        self._path = str(CORE / f"{mutant.module}.py")
+        self._name = mutant.module.import_name
+        self._path = str(mutant.module.source)
         self._tree = mutant.tree
 
     def find_spec(
@@ -160,7 +264,7 @@ def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]
             continue
         children = enumerate(value) if isinstance(value, list) else [(None, value)]
         for index, child in children:
-            if not isinstance(child, ast.AST) or _is_docstring(child):
+            if not isinstance(child, ast.AST) or _is_docstring(child) or _is_for_types(child):
                 continue
             yield node, name, index, child
             yield from _places(child)
@@ -170,37 +274,63 @@ def _is_docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def mutants_of(module: str) -> list[Mutant]:
-    """All mutants of a module, in the order of its source."""
-    tree = ast.parse((CORE / f"{module}.py").read_text(encoding="utf-8"))
-    found = []
-    for parent, name, index, child in list(_places(tree)):
-        for what, replacement in faults(child):
-            _put(parent, name, index, replacement)
-            mutated = ast.fix_missing_locations(copy.deepcopy(tree))
-            _put(parent, name, index, child)
-            found.append(Mutant(module, getattr(child, "lineno", 0), what, mutated))
-    return found
+def _is_for_types(node: ast.AST) -> bool:
+    """Whether a block holds imports that only a checker of types reads."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def _put(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
-    if index is None:
-        setattr(parent, name, node)
-    else:
-        getattr(parent, name)[index] = node
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What may be put in the place of a node."""
+
+    parent: ast.AST
+    field: str
+    index: int | None
+    node: ast.AST
+    what: str
+    replacement: ast.AST
+
+    def put(self, node: ast.AST) -> None:
+        if self.index is None:
+            setattr(self.parent, self.field, node)
+        else:
+            getattr(self.parent, self.field)[self.index] = node
+
+    def planted(self, module: Module, tree: ast.Module) -> Mutant:
+        """The mutant; the tree stays as it was."""
+        self.put(self.replacement)
+        mutated = ast.fix_missing_locations(copy.deepcopy(tree))
+        self.put(self.node)
+        return Mutant(module, getattr(self.node, "lineno", 0), self.what, mutated)
 
 
-def survives(mutant: Mutant) -> bool:
+def _faults_of(tree: ast.Module) -> list[_Fault]:
+    """All faults of a module, in the order of its source."""
+    return [
+        _Fault(parent, field, index, node, what, replacement)
+        for parent, field, index, node in list(_places(tree))
+        for what, replacement in faults(node)
+    ]
+
+
+def survives(mutant: Mutant, limit: float) -> bool:
     """Whether no test of the module fails on the mutant, in time."""
-    return all(_passes(mutant, test) for test in TESTS_OF[mutant.module])
+    return all(_passes(test, limit, mutant) for test in mutant.module.tests)
 
 
-def _passes(mutant: Mutant | None, test: str) -> bool:
+def seconds_without_fault(module: Module) -> float | None:
+    """How long the module's tests take on the code as it is; None if they do not pass."""
+    begun = time.monotonic()
+    passed = all(_passes(test, TIME_LIMIT) for test in module.tests)
+    return time.monotonic() - begun if passed else None
+
+
+def _passes(test: str, limit: float, mutant: Mutant | None = None) -> bool:
     """Run one file of tests in a forked child; a child that takes too long is stopped and counts as failed."""
     child = os.fork()
     if child == 0:
-        _run_tests(mutant, test)
-    deadline = time.monotonic() + TIME_LIMIT
+        _run_tests(test, mutant)
+    deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -211,55 +341,67 @@ def _passes(mutant: Mutant | None, test: str) -> bool:
     return False
 
 
-def _run_tests(mutant: Mutant | None, test: str) -> None:
+def _run_tests(test: str, mutant: Mutant | None) -> None:
     import pytest  # noqa: PLC0415 - imported by the parent already
 
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "operator")]
     sys.dont_write_bytecode = True
     if mutant is not None:
         sys.meta_path.insert(0, _Finder(mutant))
-    quiet = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # the parent imported plugins to save time
-    arguments = ["-x", "-q", "--timeout", "60", *quiet, f"{TESTS}/{test}.py"]
+    arguments = ["-x", "-q", "--timeout", "60", *_QUICK, test]
     os._exit(int(pytest.main(arguments)))
 
 
-def measure(module: str, sample: int, seed: int, jobs: int) -> tuple[int, int, list[Mutant]]:
+def measure(module: Module, limit: float, options: argparse.Namespace) -> tuple[int, int, list[Mutant]]:
     """Mutants there are, mutants tried, and those that survived."""
-    everything = mutants_of(module)
-    chance = random.Random(f"{seed}:{module}")  # noqa: S311 - a repeatable sample
-    tried = everything if sample >= len(everything) else chance.sample(everything, sample)
-    with ThreadPoolExecutor(jobs) as pool:
-        alive = list(pool.map(survives, tried))
+    tree = ast.parse(module.source.read_text(encoding="utf-8"))
+    everything = _faults_of(tree)
+    chance = random.Random(f"{options.seed}:{module.name}")  # noqa: S311 - a repeatable sample
+    chosen = everything if options.sample >= len(everything) else chance.sample(everything, options.sample)
+    tried = [fault.planted(module, tree) for fault in chosen]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        alive = list(pool.map(lambda mutant: survives(mutant, limit), tried))
     survivors = [mutant for mutant, survived in zip(tried, alive, strict=True) if survived]
     return len(everything), len(tried), sorted(survivors, key=lambda mutant: mutant.line)
 
 
-def main() -> int:
-    """Print a line a module and the survivors; 1 if the tests do not pass on the code as it is."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, default=60, help="most mutants a module (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the sample (default 1)")
     parser.add_argument("--jobs", type=int, default=2, help="children at a time (default 2)")
-    parser.add_argument("modules", nargs="*", help=f"of {', '.join(TESTS_OF)} (default: all)")
+    names = [*CORES, *map(str, MODULES)]
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(names)} (default: all)")
     options = parser.parse_args()
+    if unknown := set(options.modules).difference(names):
+        parser.error(f"no such module: {', '.join(sorted(unknown))}")
+    return options
+
+
+def main() -> int:
+    """Print a line a module and the survivors; 1 if the tests do not pass on the code as it is."""
+    options = _options()
     os.chdir(REPOSITORY)
-    sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "operator")]
-    for name in ("pytest", "hypothesis", "hypothesis.stateful", "pydantic", "yaml", "agent_api.v1alpha1.agent"):
+    sys.path[:0] = map(str, SOURCES)
+    for name in _HEAVY:
         importlib.import_module(name)
     tried_in_all = killed_in_all = 0
-    for module in options.modules or list(TESTS_OF):
-        if not all(_passes(None, test) for test in TESTS_OF[module]):
+    for module in MODULES:
+        if options.modules and not {str(module), module.core}.intersection(options.modules):
+            continue
+        seconds = seconds_without_fault(module)
+        if seconds is None:
             print(f"{module}: its tests fail without any fault")
             return 1
-        there_are, tried, survivors = measure(module, options.sample, options.seed, options.jobs)
+        limit = LEAST_MUTANT_LIMIT + MUTANT_LIMIT_FACTOR * seconds
+        there_are, tried, survivors = measure(module, limit, options)
         killed = tried - len(survivors)
         tried_in_all, killed_in_all = tried_in_all + tried, killed_in_all + killed
         print(f"{module}: {killed} of {tried} mutants killed ({100 * killed / tried:.0f} %); there are {there_are}")
         for mutant in survivors:
-            print(f"  survived: {mutant.module}.py:{mutant.line}: {mutant.what}")
+            print(f"  survived: {mutant.module}:{mutant.line}: {mutant.what}")
         sys.stdout.flush()
     print(f"all: {killed_in_all} of {tried_in_all} killed ({100 * killed_in_all / tried_in_all:.0f} %)")
     return 0

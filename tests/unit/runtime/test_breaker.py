@@ -17,6 +17,7 @@ from agent_runtime.core.breaker import (
     note,
     note_probe,
     opened,
+    opens,
     seconds_to_probe,
     take_probe,
 )
@@ -123,3 +124,26 @@ def test_it_never_opens_below_its_threshold(outcomes, threshold, percent):
     failures = sum(failed for failed, _ in outcomes)
     if state.open_until is not None:
         assert failures >= threshold
+
+
+@pytest.mark.parametrize(
+    ("now", "lease", "seconds"),
+    [(1000.0, None, 30.0), (1029.5, None, 0.5), (1031.0, None, 0.0), (1031.0, 0.25, 0.25), (1031.0, 20.0, 1.0)],
+)
+def test_the_wait_is_for_the_recovery_and_then_for_what_the_probe_under_way_finds(now, lease, seconds):
+    state = opened(1000.0, POLICY)
+    if lease is not None:
+        state = take_probe(state, now, lease)
+    assert seconds_to_probe(state, now) == seconds
+
+
+def test_a_closed_breaker_lets_calls_through_at_once():
+    assert admission(BreakerState(), 1000.0) is Admission.CLOSED
+    assert seconds_to_probe(BreakerState(), 1000.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("failures", "calls", "open_"), [(5, 10, True), (5, 11, False), (51, 101, True), (50, 101, False)]
+)
+def test_the_share_of_failures_is_counted_to_the_last_call(failures, calls, open_):
+    assert opens(calls, failures, POLICY) is open_

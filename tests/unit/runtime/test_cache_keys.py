@@ -138,3 +138,7 @@ def document(scope):
 @pytest.mark.parametrize(("scope", "user"), [(CacheScope.USER, "alice"), (CacheScope.AGENT, None), (None, "alice")])
 def test_answers_are_shared_between_users_only_if_the_agent_says_so(scope, user):
     assert tenant_of(document(scope), "alice") == Tenant("team-a", "support", "support-1", user)
+
+
+def test_two_releases_that_run_side_by_side_find_each_others_answers():
+    assert key() == "c80aff707587ddfdefc2fa7e16a1984b0b17e5b68e72e9225395e3a017614d92"

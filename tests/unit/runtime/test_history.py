@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runtime.core.history import (
     BYTES_PER_TOKEN,
+    MAX_SUMMED_CHARACTERS,
     MESSAGE_OVERHEAD_TOKENS,
     PastTurn,
+    SummaryPlan,
     complete_turn,
     estimate_tokens,
     plan_summary,
@@ -143,3 +146,41 @@ def test_calls_without_a_result_and_results_without_a_call_are_not_remembered():
 
 def test_message_of_lost_calls_alone_is_not_remembered():
     assert complete_turn((question(), Message("assistant", "", (CALL,)))) == (question(),)
+
+
+@pytest.mark.parametrize(("bound", "words"), [(10, 50), (300, 50), (400, 60), (2000, 300), (16_000, 2400)])
+def test_a_summary_may_have_words_for_a_fourth_of_the_bound_but_never_too_few_to_say_anything(bound, words):
+    order = summary_request(SummaryPlan((PastTurn(1, (question(),)),), (), bound))[0]
+    assert order.content.endswith(f"At most {words} words.")
+
+
+@pytest.mark.parametrize(("turns", "bound", "older"), [(10, 8, 6), (10, 9, 6), (3, 2, 2), (2, 1, 2)])
+def test_turns_that_fill_half_of_the_bound_stay_beside_a_summary(turns, bound, older):
+    said = tuple(PastTurn(number, (question(),)) for number in range(1, turns + 1))
+    plan = plan_summary(said, bound, count=lambda _message: 1)
+    assert plan == SummaryPlan(said[:older], said[older:], bound)
+    assert plan_summary(said, turns, count=lambda _message: 1) is None
+
+
+def test_a_summary_is_made_of_who_said_what_with_the_calls_behind_the_words():
+    asking = Message("assistant", "let me see", (CALL, ToolCall("c2", "kb_read", '{"a": 1}')))
+    result = Message("tool", "found", tool_call_id="c1")
+    turns = (PastTurn(1, (question("why?"), asking, result)), PastTurn(2, (answer(),)))
+    assert summary_request(SummaryPlan(turns, (), 1000))[1].content.splitlines() == [
+        "user: why?",
+        'assistant: let me see [called kb_search with {}] [called kb_read with {"a": 1}]',
+        "tool: found",
+        "assistant: a",
+    ]
+
+
+def test_of_a_long_message_a_summary_reads_the_beginning_and_of_many_turns_the_end():
+    turns = (PastTurn(1, (question("z" * 10_000),)),)
+    assert summary_request(SummaryPlan(turns, (), 5000))[1].content == "user: " + "z" * MAX_SUMMED_CHARACTERS
+    assert summary_request(SummaryPlan(turns, (), 5))[1].content == "z" * 5 * BYTES_PER_TOKEN
+
+
+def test_a_text_and_the_arguments_of_its_calls_are_counted_together():
+    message = Message("assistant", "abc", (ToolCall("c", "de", "üf"), ToolCall("c", "g", "h")))
+    assert estimate_tokens(message) == 3 + MESSAGE_OVERHEAD_TOKENS
+    assert turn_tokens(PastTurn(1, (message, message))) == 2 * (3 + MESSAGE_OVERHEAD_TOKENS)

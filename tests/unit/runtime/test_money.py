@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from agent_api.runtime_document import EndpointDocument
 from agent_runtime.core.loop import Message, ToolCall, ToolSpec
-from agent_runtime.core.money import ModelPrice, Rate, worst_case_of
+from agent_runtime.core.money import (
+    MESSAGE_OVERHEAD_TOKENS,
+    REQUEST_OVERHEAD_TOKENS,
+    ModelPrice,
+    Rate,
+    WorstCase,
+    worst_case_of,
+)
 from agent_runtime.llm.client import ModelRequest, Run, Usage
 
 PRICE = ModelPrice(Rate(2_500_000), Rate(10_000_000), cached=Rate(1_250_000))
@@ -105,7 +112,42 @@ def test_everything_that_is_sent_is_counted():
         ({"max_completion_tokens": 500, "n": 2}, 1000),
         ({"max_tokens": 5}, 100),
         ({"n": "3", "max_tokens": True}, 100),
+        ({"max_output_tokens": 500}, 500),
+        ({"best_of": 2}, 200),
+        ({"n": 2, "best_of": 3}, 300),
+        ({"n": 1, "max_tokens": 0}, 100),
+        ({"n": -3, "max_tokens": -500}, 100),
+        ({"n": 2.5}, 100),
     ],
 )
 def test_parameters_that_are_passed_through_raise_the_output(extra, tokens):
     assert worst_case_of(request(Message("user", "hi")), endpoint(extra=extra)).output_tokens == tokens
+
+
+@given(sent=st.integers(0, 10**6), received=st.integers(0, 10**6))
+def test_tokens_of_both_directions_are_added_up(sent, received):
+    assert WorstCase(sent, received).total == sent + received
+
+
+EMPTY = Message("assistant", "")
+CALL = ToolCall("i", "name", "{}")
+TOOL = ToolSpec("t", "wire", "says", {})
+
+
+@pytest.mark.parametrize(
+    ("more", "tools", "tokens"),
+    [
+        ((Message("user", "four"),), (), MESSAGE_OVERHEAD_TOKENS + 4),
+        ((Message("user", "üü"),), (), MESSAGE_OVERHEAD_TOKENS + 4),
+        ((Message("assistant", "", (CALL,)),), (), 2 * MESSAGE_OVERHEAD_TOKENS + 7),
+        ((Message("assistant", "", (CALL, CALL)),), (), 3 * MESSAGE_OVERHEAD_TOKENS + 14),
+        ((Message("tool", "", tool_call_id="four"),), (), MESSAGE_OVERHEAD_TOKENS + 4),
+        ((EMPTY, EMPTY), (), 2 * MESSAGE_OVERHEAD_TOKENS),
+        ((), (TOOL,), MESSAGE_OVERHEAD_TOKENS + 10),
+        ((), (TOOL, TOOL), 2 * MESSAGE_OVERHEAD_TOKENS + 20),
+    ],
+)
+def test_each_part_of_a_request_counts_its_bytes_and_what_a_provider_puts_around_it(more, tools, tokens):
+    alone = worst_case_of(request(), endpoint())
+    assert worst_case_of(request(*more, tools=tools), endpoint()).input_tokens - alone.input_tokens == tokens
+    assert alone.input_tokens == REQUEST_OVERHEAD_TOKENS + len("[null,{}]")

@@ -105,3 +105,55 @@ def test_what_is_checkable_is_checked_in_a_moment(keyword, levels):
         assert time.monotonic() - begun < 5
     else:
         assert 2**levels > MAX_STEPS / 8
+
+
+A_PATTERN = 100
+COUNTED = {
+    "a part without anything": ({}, 1, 1),
+    "a part that is true": (True, 1, 1),
+    **{f"all of {name}": ({name: [{}, {"not": {}}]}, 1, 4) for name in ("allOf", "anyOf", "oneOf")},
+    **{f"the part of {name}": ({name: {}}, 1, 2) for name in ("not", "if", "then", "else")},
+    **{f"the parts of {name}": ({name: {"a": {}, "b": {}}}, 1, 3) for name in ("dependentSchemas", "dependencies")},
+    "lists that are none": ({"allOf": {}, "dependencies": [], "properties": 1, "$ref": 1}, {"a": 1}, 1),
+    "what a reference means": ({"$ref": "#/a", "a": {"not": {}}}, 1, 3),
+    "a reference into a list": ({"$ref": "#/a/1", "a": [{}, {"not": {"not": {}}}]}, 1, 4),
+    "a reference behind a list": ({"$ref": "#/a/1", "a": [{"not": {}}]}, 1, 2),
+    "a reference to no place of a list": ({"$ref": "#/a/x", "a": [{"not": {}}]}, 1, 2),
+    "a reference to a number of a member": ({"$ref": "#/a/0", "a": {"0": {"not": {}}}}, 1, 3),
+    "a reference to nothing": ({"$ref": "#/a/b"}, 1, 2),
+    "a reference with both escapes": ({"$ref": "#/~01~1", "~1/": {"not": {}}}, 1, 3),
+    "a reference with half an escape": ({"$ref": "#/%4", "%4": {"not": {}}}, 1, 3),
+    "a pattern of a text": ({"pattern": "a"}, "a", 1 + A_PATTERN),
+    "a pattern of a number": ({"pattern": "a"}, 1, 1),
+    "members that are there": ({"properties": {"a": {}, "b": {}, "c": {}}}, {"a": 1, "b": 1}, 3),
+    "members by patterns": ({"patternProperties": {"a": {}}}, {"a": 1, "b": 1}, 1 + 2 * A_PATTERN + 2),
+    "other members": ({"properties": {"a": {}}, "additionalProperties": {}}, {"a": 1, "b": 1, "c": 1}, 4),
+    "other members of no part": ({"additionalProperties": True}, {"a": 1}, 1),
+    "members not evaluated": ({"not": {}, "unevaluatedProperties": {}}, {"a": 1}, 4),
+    "names": ({"propertyNames": {}}, {"a": 1, "b": 1}, 3),
+    "names of no part": ({"propertyNames": True}, {"a": 1}, 1),
+    "elements": ({"items": {}}, [1, 2, 3], 4),
+    "elements by place of the older kind": ({"items": [{}, {}]}, [1], 2),
+    "elements by place": ({"prefixItems": [{}]}, [1, 2], 2),
+    "contained": ({"contains": {}}, [1, 2], 3),
+    "elements beyond": ({"additionalItems": {}}, [1, 2], 3),
+    "elements not evaluated": ({"not": {}, "unevaluatedItems": {}}, [1, 2], 5),
+    "elements of a text": ({"items": {}, "properties": {"a": {}}}, "ab", 1),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_steps_are_counted_as_a_validator_takes_them(case):
+    schema, value, steps = COUNTED[case]
+    assert is_checkable(schema, value, steps)
+    assert is_checkable(schema, value, steps - 1) is False
+
+
+@pytest.mark.parametrize("keyword", ["not", "items"])
+@pytest.mark.parametrize(("levels", "checkable"), [(250, True), (350, False)])
+def test_parts_in_each_other_are_bounded_as_the_stack_is(keyword, levels, checkable):
+    schema: dict[str, object] = {}
+    value: list[object] = []
+    for _ in range(levels):
+        schema, value = {keyword: schema}, [value]
+    assert is_checkable(schema, value) == checkable

@@ -41,6 +41,81 @@ def test_sizes_are_bounded():
     assert plain_command("ls" + " a" * MAX_ARGUMENTS) is None
 
 
+def test_as_many_words_as_allowed_pass():
+    assert len(plain_command("ls" + " a" * (MAX_ARGUMENTS - 1)) or ()) == MAX_ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        ("ls\t-a  b ", ("ls", "-a", "b")),
+        ("ls '' \"\"", ("ls", "", "")),
+        ("ls a'b'\"c\"\\d", ("ls", "abcd")),
+        ("ls 'a\tb' \"c\td\"", ("ls", "a\tb", "c\td")),
+        ("'' ls", None),
+        ("ls a=b", ("ls", "a=b")),
+        ("a=b ls", None),
+        (r"a\=b ls", None),
+        (r'ls "\$a" "\`b" "\\c" "\"d"', ("ls", "$a", "`b", r"\c", '"d')),
+        (r'ls "\!a"', None),
+        (r'ls "a\b"', ("ls", r"a\b")),
+        (r"ls \$a\ \;", ("ls", "$a ;")),
+        ("ls \\", None),
+        (r"ls \ä", None),
+        ("ls \\\n", None),
+        ('ls "a! b" "c!"', ("ls", "a! b", "c!")),
+        ('ls "a!b"', None),
+        ("ls 'a!b'", ("ls", "a!b")),
+        ('ls "a$b"', None),
+        ("ls '$a`b'", ("ls", "$a`b")),
+        ('ls "a', None),
+        ("ls 'a", None),
+        ('ls "a!', None),
+        ("ls a~ 'b'~", ("ls", "a~", "b~")),
+        ("ls ~a", None),
+        ("ls ''~a", None),
+        ("ls a=~", None),
+        ("ls a:~", None),
+        (r"ls \~a '~b'", ("ls", "~a", "~b")),
+        ("ls größe 漢字", ("ls", "größe", "漢字")),
+        ("ls €", None),
+        ("ls '€ ½'", None),
+        ("ls '€ →'", ("ls", "€ →")),
+        ('ls "€"', ("ls", "€")),
+        ("ls '\uff01'", None),
+        ("ls '\u00a0'", None),
+        ("ls '\x7f'", None),
+        ("ls '\x1f'", None),
+        ("ls '\n'", None),
+        ("ls '\u200b'", None),
+        ("ls \uff41", None),
+    ],
+)
+def test_a_command_is_read_into_the_words_that_every_shell_reads(command, argv):
+    assert plain_command(command) == argv
+
+
+VISIBLE = [chr(code) for code in range(0x21, 0x7F)]
+
+
+@pytest.mark.parametrize("character", [character for character in VISIBLE if character != "\\"])
+def test_a_character_outside_of_quotes_stands_for_itself_or_is_refused(character):
+    plain = character.isalnum() or character in "_-./+,:=@%^~"
+    assert plain_command(f"ls a{character}b") == (("ls", f"a{character}b") if plain else None)
+    assert plain_command(f"ls \\{character}") == ("ls", character)
+
+
+@pytest.mark.parametrize("character", VISIBLE)
+def test_a_backslash_in_double_quotes_stands_for_itself_unless_it_must_not(character):
+    word = character if character in '"\\$`' else f"\\{character}"
+    assert plain_command(f'ls "\\{character}."') == (None if character == "!" else ("ls", f"{word}."))
+
+
+@pytest.mark.parametrize("character", VISIBLE)
+def test_an_exclamation_mark_in_double_quotes_stands_before_no_character(character):
+    assert plain_command(f'ls "!{character}."') is None
+
+
 def argv_of_bash(command: str, folder: Path) -> tuple[str, ...]:
     """What bash passes to a program: the first word is replaced by a function, the rest is left to bash."""
     script = f"words() {{ printf '%s\\0' \"$@\"; }}\nwords {command}\n"

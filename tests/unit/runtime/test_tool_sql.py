@@ -150,3 +150,78 @@ def test_strings_names_and_comments_are_no_code():
     assert code_of("a 'b;' \"c;\" `d;` /* e */ f -- g").split() == ["a", "f"]
     assert code_of("a 'b") is None
     assert code_of("a /* b") is None
+
+
+@pytest.mark.parametrize("dialect", SqlDialect)
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("SELECT a FROM orders", True),
+        ("select a from orders", True),
+        ("  (SELECT a FROM orders)", True),
+        ("/* why */\r\nSELECT a FROM orders", True),
+        ("-- why\r\nSELECT a\r\nFROM orders", True),
+        ("SELECT a FROM orders UNION ALL SELECT b FROM orders", True),
+        ("SELECT coalesce(a, 1), count(*) FROM orders GROUP BY 1", True),
+        ("SELECT unknown_function(a) FROM orders", False),
+        ("SELECTED a FROM orders", False),
+        ("SELECT a FROM", False),
+        ("", False),
+        ("SELECT a FROM orders; SELECT b FROM orders", False),
+        ("INSERT INTO orders (a) VALUES (1)", False),
+        ("SHOW TABLES", False),
+        ("VALUES (1)", False),
+    ],
+)
+def test_in_every_dialect_one_statement_of_known_words_that_reads_passes(dialect, text, passes):
+    assert sql_holds(text, SqlRules(dialect, tables=["orders"])) is passes
+
+
+@pytest.mark.parametrize("argument", [None, 3, True, ["SELECT 1"], {"sql": "SELECT 1"}])
+def test_what_is_no_text_is_no_statement(argument):
+    assert sql_holds(argument, SqlRules()) is False
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text", "passes"),
+    [
+        (SqlDialect.POSTGRES, "SELECT current_user", False),
+        (SqlDialect.MYSQL, "SELECT current_user", False),
+        (SqlDialect.POSTGRES, "SELECT session_user FROM orders", False),
+        (SqlDialect.POSTGRES, "SELECT user FROM orders", False),
+        (SqlDialect.T_SQL, "SELECT user FROM orders", False),
+        (SqlDialect.MYSQL, "SELECT user FROM orders", True),
+        (SqlDialect.POSTGRES, 'SELECT "user" FROM orders', True),
+        (SqlDialect.POSTGRES, "SELECT orders.user FROM orders", True),
+        (SqlDialect.POSTGRES, "SELECT username FROM orders", True),
+        (SqlDialect.POSTGRES, "SELECT mine.lower(a) FROM orders", False),
+        (SqlDialect.POSTGRES, "SELECT mine.cosine_similarity(a) FROM orders", False),
+        (SqlDialect.POSTGRES, 'SELECT "drop" FROM orders', True),
+        (SqlDialect.MYSQL, "SELECT @@version", False),
+        (SqlDialect.MYSQL, "SELECT @a := 1", False),
+        (SqlDialect.BIGQUERY, "SELECT STRUCT(1 AS a)", True),
+        (SqlDialect.POSTGRES, "SELECT a::int, a::text FROM orders", True),
+        (SqlDialect.POSTGRES, "SELECT a::evil FROM orders", False),
+    ],
+)
+def test_names_that_are_calls_variables_or_somebodys_functions_do_not_pass(dialect, text, passes):
+    assert sql_holds(text, SqlRules(dialect, tables=["orders"])) is passes
+
+
+@pytest.mark.parametrize(("columns", "passes"), [(2400, True), (2600, False)])
+def test_a_statement_of_too_many_parts_does_not_pass(columns, passes):
+    assert sql_holds("SELECT ? FROM orders".replace("?", ",".join("a" * columns)), SqlRules()) is passes
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("UPDATE orders SET a = 1", True),
+        ("MERGE INTO orders USING items ON orders.a = items.a WHEN MATCHED THEN DELETE", True),
+        ("WITH x AS (SELECT 1) SELECT * FROM x", True),
+        ("CREATE TABLE orders (a int)", False),
+        ("ALTER TABLE orders ADD a int", False),
+    ],
+)
+def test_rows_may_change_where_the_rule_says_so_and_tables_never(text, passes):
+    assert sql_holds(text, SqlRules(read_only=False, tables=["orders", "items"])) is passes
