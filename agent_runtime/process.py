@@ -171,7 +171,10 @@ class ProcessContext:
 
     async def report(self) -> RuntimeReport:
         """State of what all pods share, for the operator."""
-        spend, shared = await self._spend(), self.shared
+        shared = self.shared
+        # While the store is known to be away, the operator is told so at once: to try it takes longer than he waits.
+        away = shared is not None and not shared.store.report().reachable
+        spend = None if away else await self._spend()
         return RuntimeReport(
             instance=self.settings.pod_name,
             store=None if shared is None else shared.store.report(),

@@ -225,3 +225,26 @@ async def test_case_09_new_pod_does_not_take_an_emptied_store_for_a_new_one(
     record = {name: spend[name] for name in ("epoch", "sequence", "day", "spentMicro")}
     fresh = await start_runtime(document, store=own_redis, live={**live, "ledger": record})
     assert problem(await fresh.run()) == (503, "ledger-unavailable")
+
+
+async def test_report_of_a_pod_waits_for_no_store_that_is_known_to_stand_still(
+    start_runtime, provider, own_redis, a_dollar, daily
+):
+    runtime = await start_runtime(a_dollar(provider), store=own_redis, live=daily(10**9))
+    own_redis.freeze()
+
+    async def noticed():
+        return not (await runtime.document("/report"))["store"]["reachable"]
+
+    await runtime.until(noticed, 20)
+    for _ in range(30):
+        # The operator waits for two seconds.
+        async with asyncio.timeout(2):
+            assert await noticed()
+        await asyncio.sleep(0.1)
+    own_redis.thaw()
+
+    async def back():
+        return (await runtime.document("/report"))["spend"] is not None
+
+    await runtime.until(back, 20)
