@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -35,6 +36,19 @@ class ApiModel(BaseModel):
     """Frozen model whose fields are camelCase on the wire and which refuses fields that it does not know."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy with some fields changed.
+
+        Raises
+        ------
+        TypeError
+            If `update` names something that is no field; pydantic would set a stray attribute, and change nothing.
+        """
+        unknown = sorted((update or {}).keys() - type(self).model_fields.keys())
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}")
+        return super().model_copy(update=update, deep=deep)
 
 
 _DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"

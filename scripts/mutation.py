@@ -49,7 +49,11 @@ CORES = {
         REPOSITORY / "operator/agent_operator/core",
         "tests/unit/core",
         {
-            "rollout": ("test_rollout", "test_rollout_verdicts", "test_commands", "test_rollout_machine"),
+            **{
+                f"engine.{name}": ("test_rollout", "test_rollout_verdicts", "test_commands", "test_rollout_machine")
+                for name in ("course", "first", "gates", "goal", "holds", "looks", "progress", "safety", "steps")
+            },
+            "engine.upkeep": ("test_rollout",),
             "routing": ("test_routing", "test_rollout", "test_plan"),
             "commands": ("test_commands",),
             "judging": ("test_judging", "test_rollout_verdicts"),
@@ -155,7 +159,7 @@ class Module:
     @property
     def source(self) -> Path:
         """Its file."""
-        return CORES[self.core].folder / f"{self.name}.py"
+        return CORES[self.core].folder / f"{self.name.replace('.', '/')}.py"
 
     @property
     def tests(self) -> tuple[str, ...]:

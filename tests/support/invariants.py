@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from agent_api.v1alpha1.route import AgentRouteSpec, Role
-from agent_operator.core import rollout, routing
+from agent_operator.core import routing
+from agent_operator.core.engine.goal import steps_hash
 from agent_operator.core.facts import Seen, Transition
 
 GATEWAY_FIELDS = ("port", "epoch", "suspended", "stickiness", "revisions")
@@ -56,7 +57,7 @@ def check_steps(before: AgentRouteSpec, transition: Transition, seen: Seen) -> N
     if promoted:
         done = before.rollout.step_index >= len(seen.rollout.canary.steps)
         assert before.rollout.promote_full or done, "promoted with steps to go"
-        assert before.rollout.steps_hash == rollout.steps_hash(seen), "promoted by steps that are not in force"
+        assert before.rollout.steps_hash == steps_hash(seen), "promoted by steps that are not in force"
         assert seen.health(promoted).available(seen.replicas), "promoted while its pods are not available"
     raised = routing.canary_weight(after) > routing.canary_weight(before)
     if raised and not promoted:

@@ -20,7 +20,8 @@ from agent_api.v1alpha1.rollout import (
     Stickiness,
 )
 from agent_api.v1alpha1.route import AgentRouteSpec, Role
-from agent_operator.core import rollout, routing
+from agent_operator.core import routing
+from agent_operator.core.engine.gates import advance
 from agent_operator.core.facts import (
     CanarySpend,
     Command,
@@ -240,7 +241,7 @@ class Scene:
         for name, health in self.health.items():
             if health.available(self.replicas):
                 self.ever_available.add(name)
-        transition = rollout.advance(self.route, seen, self.now)
+        transition = advance(self.route, seen, self.now)
         check_transition(self.route, transition, seen, self.ever_available)
         if transition.route != self.route:
             self.states.append(transition.route)

@@ -20,13 +20,13 @@ from agent_operator.cluster.store import Key, Store, version_of
 from agent_operator.cluster.targets import Target, Targets
 from agent_operator.core import routing
 from agent_operator.core.commands import parse_command
-from agent_operator.core.decide import budgets_of
 from agent_operator.core.facts import Gateways, Reported, RevisionHealth
 from agent_operator.core.names import COMPONENT_GATEWAY, COMPONENT_LIVE
 from agent_operator.core.pods import health_of
 from agent_operator.core.resources.live import live_name
 from agent_operator.core.resources.metadata import Manifest
 from agent_operator.core.resources.workload import STORE_SECRET
+from agent_operator.core.seeing import budgets_of
 from agent_operator.core.settings import Installation
 from agent_operator.core.snapshot import Agent, LiveObjects, Problem, Snapshot, StoredRoute
 

@@ -10,11 +10,10 @@ from agent_api.meta import KeyReference
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
 from agent_operator.cluster.instructions import InstructionSources
 from agent_operator.cluster.store import Key
-from agent_operator.core.decide import SETTLE_SECONDS
 from agent_operator.core.resources.workload import make_template
 from agent_operator.core.revision import Record, make_document, open_api_references, revision_name
 from agent_operator.core.settings import Installation
-from agent_operator.core.snapshot import Agent, Problem
+from agent_operator.core.snapshot import SETTLE_SECONDS, Agent, Problem
 from agent_operator.core.validation import invalid_parts
 
 

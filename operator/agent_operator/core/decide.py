@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 
-from agent_api.live_document import BudgetsDocument, LedgerDocument, LiveDocument
+from agent_api.live_document import LedgerDocument, LiveDocument
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
-from agent_api.v1alpha1.route import AgentRouteSpec, JwtRule, Role
-from agent_operator.core import commands, judging, reports, rollout, routing
-from agent_operator.core.facts import CanarySpend, Knobs, Note, Seen
-from agent_operator.core.resources.live import make_live_document, read_live_document
+from agent_api.v1alpha1.route import AgentRouteSpec, Role
+from agent_operator.core import commands, judging, reports, routing
+from agent_operator.core.engine.gates import advance
+from agent_operator.core.facts import Note, Seen
 from agent_operator.core.resources.record import is_record
-from agent_operator.core.snapshot import Agent, Decision, LiveObjects, Problem, Snapshot
+from agent_operator.core.seeing import budgets_of, ledger_of, live_document, see
+from agent_operator.core.snapshot import SETTLE_SECONDS, Decision, Problem, Snapshot
 from agent_operator.core.spending import Occasion, Spending, next_spending, read_spend
-
-SETTLE_SECONDS = 2.0
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Decision:
@@ -25,12 +23,13 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
         return _decide_first(snapshot, now)
     route = snapshot.route.spec
     seen = see(snapshot, route)
-    transition = rollout.advance(route, seen, now)
+    transition = advance(route, seen, now)
     changed = transition.route.serial != route.serial
     shared = (*_shared_problems(snapshot, seen, transition.route), *_held(transition.route))
     spending = _spending(snapshot, shared, now)
     return Decision(
         route=transition.route,
+        seen=seen,
         notes=transition.notes,
         problems=(
             *snapshot.problems,
@@ -48,71 +47,8 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
     )
 
 
-def see(snapshot: Snapshot, route: AgentRouteSpec) -> Seen:
-    """What the rollout engine needs to know of a snapshot."""
-    agent = snapshot.agent
-    stored = snapshot.route
-    return Seen(
-        target=_target(snapshot, route),
-        replicas=agent.spec.replicas,
-        knobs=_knobs(snapshot, route),
-        paused=agent.spec.paused,
-        rollout=agent.spec.rollout,
-        revisions=snapshot.health,
-        acknowledged=stored is not None and snapshot.gateways.acknowledged(stored.uid, route.serial),
-        recorded=frozenset(snapshot.live.records),
-        command=agent.command,
-        observations=snapshot.observations,
-        complete=snapshot.complete,
-        canary_spend=_canary_spend(snapshot, route),
-    )
-
-
-def _knobs(snapshot: Snapshot, route: AgentRouteSpec) -> Knobs:
-    """Live knobs of the spec; of one that cannot be used, only the kill switch and the stickiness."""
-    spec, jwt = snapshot.agent.spec, snapshot.agent.spec.access.jwt
-    suspended, stickiness = spec.suspend, spec.rollout.canary.stickiness
-    if not snapshot.readable:
-        return replace(routing.knobs_of(route), suspended=suspended, stickiness=stickiness)
-    rule = None if jwt is None else JwtRule(issuer=jwt.issuer, audiences=tuple(jwt.audiences), jwks=jwt.jwks)
-    return Knobs(
-        suspended=suspended,
-        stickiness=stickiness,
-        description=spec.agent.description or "",
-        jwt=rule,
-        api_keys=spec.access.api_keys_secret_ref is not None,
-    )
-
-
-def _canary_spend(snapshot: Snapshot, route: AgentRouteSpec) -> CanarySpend | None:
-    live = _document(snapshot.agent, snapshot.live, readable=snapshot.readable)
-    return reports.canary_spend(snapshot.reported, live.ledger, live.budgets, routing.name_of(route, Role.CANARY))
-
-
-def budgets_of(agent: Agent, live: LiveObjects, *, readable: bool) -> BudgetsDocument:
-    """Budgets in force; while the spec cannot be used, those that were before."""
-    return _document(agent, live, readable=readable).budgets
-
-
-def _stored(live: LiveObjects) -> LiveDocument | None:
-    return None if live.config is None else read_live_document(live.config)
-
-
-def _ledger(snapshot: Snapshot) -> LedgerDocument:
-    stored = _stored(snapshot.live)
-    return LedgerDocument() if stored is None else stored.ledger
-
-
-def _document(agent: Agent, live: LiveObjects, *, readable: bool) -> LiveDocument:
-    """What applies live; while the spec cannot be used, what applied before."""
-    stored = _stored(live)
-    if readable or stored is None:
-        return make_live_document(agent.spec, LedgerDocument() if stored is None else stored.ledger, "")
-    return stored
-
-
 def _live(snapshot: Snapshot, ledger: LedgerDocument, canary: str | None) -> LiveDocument:
-    document = _document(snapshot.agent, snapshot.live, readable=snapshot.readable)
+    document = live_document(snapshot.agent, snapshot.live, readable=snapshot.readable)
     return document.model_copy(update={"ledger": ledger, "canary_revision": canary or ""})
 
 
@@ -123,7 +59,7 @@ def _shared_problems(snapshot: Snapshot, seen: Seen, route: AgentRouteSpec) -> t
     if snapshot.reported is None:
         known = {problem.type for problem in waiting}
         return (*waiting, *(problem for problem in reports.carried(conditions) if problem.type not in known))
-    live = _document(agent, snapshot.live, readable=snapshot.readable)
+    live = live_document(agent, snapshot.live, readable=snapshot.readable)
     said = reports.problems_of(snapshot.reported, agent.spec, live.budgets, live.ledger)
     return reports.settled((*waiting, *said), conditions)
 
@@ -159,16 +95,7 @@ def _spending(snapshot: Snapshot, shared: tuple[Problem, ...], now: datetime) ->
         nonce=snapshot.nonce,
         now=now,
     )
-    return next_spending(read_spend(status), _ledger(snapshot), snapshot.reported, occasion)
-
-
-def _target(snapshot: Snapshot, route: AgentRouteSpec) -> str:
-    """Revision that the spec asks for; while that is not known, the one it asked for before."""
-    if snapshot.target is not None and not snapshot.settling:
-        return snapshot.target.name
-    if route.rollout.rejected is not None:
-        return route.rollout.rejected.revision
-    return routing.name_of(route, Role.CANARY) or routing.name_of(route, Role.STABLE) or ""
+    return next_spending(read_spend(status), ledger_of(snapshot.live), snapshot.reported, occasion)
 
 
 def _look_again(snapshot: Snapshot, *wanted: float | None) -> float | None:
@@ -195,10 +122,11 @@ def _decide_first(snapshot: Snapshot, now: datetime) -> Decision:
     note = Note(warning=False, reason="RevisionCreated", message=f"{stable} is the first revision")
     return Decision(
         route=commands.ignore_first(route, snapshot.agent.command),
+        seen=see(snapshot, route),
         notes=(note,),
         problems=snapshot.problems,
         look_again=0,
-        live=_live(snapshot, _ledger(snapshot), None),
+        live=_live(snapshot, ledger_of(snapshot.live), None),
     )
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TypedDict, Unpack
 
+from agent_api.v1alpha1.rollout import Stickiness
 from agent_api.v1alpha1.route import (
     AgentRouteSpec,
     AnalysisLedger,
     BudgetHold,
     Drain,
+    JwtRule,
     Lease,
     Rejection,
     Role,
     RolloutLedger,
     RouteRevision,
 )
+from agent_api.v1alpha1.status import ObservedCommand
 from agent_operator.core.facts import Knobs
 
 MAX_DRAINING = 16
@@ -37,18 +41,56 @@ def canary_weight(route: AgentRouteSpec) -> int:
     return 0 if canary is None else canary.weight
 
 
-def edit_ledger(route: AgentRouteSpec, **changes: object) -> AgentRouteSpec:
+class LedgerChanges(TypedDict, total=False):
+    """Fields of the ledger, for `edit_ledger`."""
+
+    stable_available: bool
+    step_index: int
+    steps_hash: str
+    started_at: datetime | None
+    step_since: datetime | None
+    progress_at: datetime | None
+    progress_ready: int
+    promote_full: bool
+    undo_to: str | None
+    rejected: Rejection | None
+    last_rollback: Rejection | None
+    history: tuple[str, ...]
+    draining: tuple[Drain, ...]
+    analysis: AnalysisLedger | None
+    budget_hold: BudgetHold | None
+    command: ObservedCommand | None
+
+
+class _RouteChanges(TypedDict, total=False):
+    """Fields of a route that change what gateways do."""
+
+    epoch: int
+    lease: Lease
+    suspended: bool
+    stickiness: Stickiness
+    description: str
+    jwt: JwtRule | None
+    api_keys: bool
+
+
+def edit_ledger(route: AgentRouteSpec, **changes: Unpack[LedgerChanges]) -> AgentRouteSpec:
     """Change the ledger alone; gateways have nothing to do."""
-    return route.model_copy(update={"rollout": route.rollout.model_copy(update=changes)})
+    return route.model_copy(update={"rollout": _edited(route.rollout, **changes)})
+
+
+def _edited(ledger: RolloutLedger, **changes: Unpack[LedgerChanges]) -> RolloutLedger:
+    return ledger.model_copy(update=dict(changes))
 
 
 def _routed(
-    route: AgentRouteSpec, revisions: tuple[RouteRevision, ...], ledger: RolloutLedger | None = None, **changes: object
+    route: AgentRouteSpec,
+    revisions: tuple[RouteRevision, ...],
+    ledger: RolloutLedger | None = None,
+    **changes: Unpack[_RouteChanges],
 ) -> AgentRouteSpec:
     """Change what gateways do: the serial rises."""
-    update: dict[str, object] = {"revisions": revisions, "serial": route.serial + 1, **changes}
-    if ledger is not None:
-        update["rollout"] = ledger
+    update = {"revisions": revisions, "serial": route.serial + 1, "rollout": ledger or route.rollout, **changes}
     return route.model_copy(update=update)
 
 
@@ -66,7 +108,7 @@ def first_route(port: int, stable: str, now: datetime, *, serial: int = 1) -> Ag
 
 def replace_first(route: AgentRouteSpec, stable: str, now: datetime) -> AgentRouteSpec:
     """Put another revision in place of a first one that never became available."""
-    ledger = route.rollout.model_copy(update={"progress_at": now, "progress_ready": 0, "rejected": None})
+    ledger = _edited(route.rollout, progress_at=now, progress_ready=0, rejected=None)
     return _routed(route, (_entry(stable, Role.STABLE, 100),), ledger)
 
 
@@ -99,19 +141,13 @@ def set_knobs(route: AgentRouteSpec, knobs: Knobs) -> AgentRouteSpec:
 def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *, promote_full: bool) -> AgentRouteSpec:
     """Begin a rollout: a new epoch, the canary at weight 0."""
     others = tuple(revision for revision in route.revisions if revision.name != canary)
-    ledger = route.rollout.model_copy(
-        update={
-            "step_index": 0,
-            "steps_hash": steps_hash,
-            "started_at": now,
-            "step_since": None,
-            "progress_at": now,
-            "progress_ready": 0,
-            "promote_full": promote_full,
-            "draining": tuple(drain for drain in route.rollout.draining if drain.revision != canary),
-            "analysis": None,
-            "budget_hold": None,
-        }
+    ledger = _edited(
+        _ended(route.rollout),
+        steps_hash=steps_hash,
+        started_at=now,
+        progress_at=now,
+        promote_full=promote_full,
+        draining=tuple(drain for drain in route.rollout.draining if drain.revision != canary),
     )
     return _routed(route, (*others, _entry(canary, Role.CANARY, 0)), ledger, epoch=route.epoch + 1)
 
@@ -120,7 +156,7 @@ def weigh(route: AgentRouteSpec, weight: int, now: datetime) -> AgentRouteSpec:
     """Give the canary a weight and stable the rest; the lease begins anew, however long the canary was awaited."""
     weights = {Role.CANARY: weight, Role.STABLE: 100 - weight, Role.DRAINING: 0}
     revisions = tuple(revision.model_copy(update={"weight": weights[revision.role]}) for revision in route.revisions)
-    ledger = route.rollout.model_copy(update={"step_since": None})
+    ledger = _edited(route.rollout, step_since=None)
     return _routed(bump_lease(route, now), revisions, ledger)
 
 
@@ -166,13 +202,8 @@ def promote(route: AgentRouteSpec, drain_seconds: float, history_limit: int, now
     drains = tuple(drain for drain in route.rollout.draining if drain.revision != canary)
     if drain_seconds > 0:
         drains = (*drains, Drain(revision=stable, until=now + timedelta(seconds=drain_seconds)))[-MAX_DRAINING:]
-    ledger = _ended(route.rollout).model_copy(
-        update={
-            "stable_available": True,
-            "draining": drains,
-            "history": (canary, *(name for name in route.rollout.history if name != canary))[: history_limit + 1],
-        }
-    )
+    history = (canary, *(name for name in route.rollout.history if name != canary))[: history_limit + 1]
+    ledger = _edited(_ended(route.rollout), stable_available=True, draining=drains, history=history)
     revisions = (
         _entry(canary, Role.STABLE, 100),
         *(_entry(drain.revision, Role.DRAINING, 0) for drain in drains),
@@ -190,7 +221,7 @@ def withdraw(route: AgentRouteSpec, rejection: Rejection | None) -> AgentRouteSp
     ledger = _ended(route.rollout)
     if rejection is not None:
         rejected = _still_rejected(route, rejection)
-        ledger = ledger.model_copy(update={"rejected": rejected, "last_rollback": rejection, "undo_to": None})
+        ledger = _edited(ledger, rejected=rejected, last_rollback=rejection, undo_to=None)
     return _routed(route, revisions, ledger)
 
 
@@ -211,7 +242,7 @@ def end_drains(route: AgentRouteSpec, now: datetime) -> AgentRouteSpec:
     revisions = tuple(
         revision for revision in route.revisions if revision.role is not Role.DRAINING or revision.name not in over
     )
-    return _routed(route, revisions, route.rollout.model_copy(update={"draining": drains}))
+    return _routed(route, revisions, _edited(route.rollout, draining=drains))
 
 
 def bump_lease(route: AgentRouteSpec, now: datetime) -> AgentRouteSpec:
@@ -221,15 +252,14 @@ def bump_lease(route: AgentRouteSpec, now: datetime) -> AgentRouteSpec:
 
 
 def _ended(ledger: RolloutLedger) -> RolloutLedger:
-    return ledger.model_copy(
-        update={
-            "step_index": 0,
-            "step_since": None,
-            "started_at": None,
-            "progress_at": None,
-            "progress_ready": 0,
-            "promote_full": False,
-            "analysis": None,
-            "budget_hold": None,
-        }
+    return _edited(
+        ledger,
+        step_index=0,
+        step_since=None,
+        started_at=None,
+        progress_at=None,
+        progress_ready=0,
+        promote_full=False,
+        analysis=None,
+        budget_hold=None,
     )

@@ -12,9 +12,12 @@ from agent_api.v1alpha1.agent import AgentDeploymentSpec
 from agent_api.v1alpha1.route import AgentRouteSpec
 from agent_api.v1alpha1.status import Spend
 from agent_operator.core.analysis.verdict import Judgement
-from agent_operator.core.facts import Command, Gateways, Note, Reported, RevisionHealth
+from agent_operator.core.facts import Command, Gateways, Note, Reported, RevisionHealth, Seen
 from agent_operator.core.resources.metadata import Manifest
 from agent_operator.core.revision import Record
+
+SETTLE_SECONDS = 2.0
+"""How long what a spec refers to must stand still before a revision is made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,12 @@ class Snapshot:
 class Decision:
     """What one reconcile wants; `route` None: there is nothing to route yet.
 
-    `live` is what pods read again while they run, `spend` what is told of money.
+    `seen` is what it rests on, None without a route. `live` is what pods read again while they run, `spend` what is
+    told of money.
     """
 
     route: AgentRouteSpec | None
+    seen: Seen | None = None
     notes: tuple[Note, ...] = ()
     problems: tuple[Problem, ...] = ()
     waiting: str = ""

@@ -9,11 +9,11 @@ from typing import Any
 
 from agent_api.v1alpha1.route import AgentRouteSpec, Role, RouteRevision
 from agent_api.v1alpha1.status import Phase
-from agent_operator.core import reports, rollout, routing
+from agent_operator.core import reports, routing
 from agent_operator.core.analysis.verdict import Judgement, MetricReport
 from agent_operator.core.conditions import Aspect, with_history
-from agent_operator.core.decide import see
-from agent_operator.core.facts import RevisionHealth
+from agent_operator.core.engine.goal import steps_hash
+from agent_operator.core.facts import RevisionHealth, Seen
 from agent_operator.core.names import COMPONENT_REVISION, agent_labels, selector_text
 from agent_operator.core.resources.agent import agent_url
 from agent_operator.core.snapshot import Decision, Problem, Snapshot
@@ -29,6 +29,7 @@ class _View:
     snapshot: Snapshot
     decision: Decision
     route: AgentRouteSpec
+    seen: Seen
     problems: tuple[Problem, ...]
     stable: str
     canary: str | None
@@ -70,7 +71,7 @@ class _View:
     @property
     def on_goal(self) -> bool:
         """Whether what the spec asks for, as far as is known, gets all new conversations."""
-        return self.canary is None and self.stable == see(self.snapshot, self.route).target
+        return self.canary is None and self.stable == self.seen.target
 
     @property
     def complete(self) -> bool:
@@ -91,7 +92,7 @@ def make_status(snapshot: Snapshot, decision: Decision, problems: tuple[Problem,
     """Status of an AgentDeployment, as it is stored."""
     agent = snapshot.agent
     before = agent.status.get("conditions", ())
-    if decision.route is None:
+    if decision.route is None or decision.seen is None:
         aspects = list(_without_route(decision, problems))
         message = problems[0].message if problems else decision.waiting or "waiting for the first revision"
         phase = Phase.DEGRADED if problems else Phase.PROGRESSING
@@ -102,9 +103,9 @@ def make_status(snapshot: Snapshot, decision: Decision, problems: tuple[Problem,
             "conditions": with_history(aspects, before, agent.generation, now),
         }
     stable = routing.name_of(decision.route, Role.STABLE) or ""
-    health = see(snapshot, decision.route).health(stable)
+    health = decision.seen.health(stable)
     canary = routing.name_of(decision.route, Role.CANARY)
-    view = _View(snapshot, decision, decision.route, problems, stable, canary, health)
+    view = _View(snapshot, decision, decision.route, decision.seen, problems, stable, canary, health)
     return {
         "observedGeneration": agent.generation,
         "phase": _phase(view).value,
@@ -300,7 +301,7 @@ def _progress(view: _View) -> dict[str, Any]:
         return {}
     status: dict[str, Any] = {
         "currentStepIndex": view.route.rollout.step_index,
-        "stepsHash": view.route.rollout.steps_hash or rollout.steps_hash(see(view.snapshot, view.route)),
+        "stepsHash": view.route.rollout.steps_hash or steps_hash(view.seen),
     }
     position = _position(view)
     if position is not None:
@@ -349,12 +350,11 @@ def _ready_text(view: _View) -> str:
 
 
 def _figures(view: _View) -> dict[str, Any]:
-    seen = see(view.snapshot, view.route)
     spend = view.decision.spend
     told = {} if spend is None else {"spend": spend.model_dump(mode="json", by_alias=True, exclude_none=True)}
     return {
         **told,
-        "replicas": sum(seen.health(entry.name).pods for entry in view.route.revisions),
+        "replicas": sum(view.seen.health(entry.name).pods for entry in view.route.revisions),
         "readyReplicas": view.health.ready,
         "ready": _ready_text(view),
         "selector": selector_text(agent_labels(view.snapshot.agent.name, COMPONENT_REVISION)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agent_operator.core.decide import SETTLE_SECONDS, see
 from agent_operator.core.facts import Command
-from agent_operator.core.snapshot import Problem, StoredRoute
+from agent_operator.core.seeing import see
+from agent_operator.core.snapshot import SETTLE_SECONDS, Problem, StoredRoute
 from tests.support.agents import Cluster, minimal_spec
 
 HELD = {"canary": {"steps": [{"setWeight": 10}, {"pause": {}}]}}

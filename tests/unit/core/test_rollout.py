@@ -9,7 +9,8 @@ import pytest
 
 from agent_api.v1alpha1.rollout import Stickiness
 from agent_api.v1alpha1.route import Drain, Role
-from agent_operator.core import rollout, routing
+from agent_operator.core import routing
+from agent_operator.core.engine.goal import steps_hash
 from agent_operator.core.facts import RevisionHealth
 from tests.support.scene import (
     PORT,
@@ -118,7 +119,7 @@ def test_a_rollout_begins_a_new_epoch_with_the_canary_at_weight_0():
     assert (scene.route.epoch, scene.route.serial, scene.index) == (1, 2, 0)
     ledger = scene.route.rollout
     assert (ledger.started_at, ledger.progress_at, ledger.step_since) == (START, START, None)
-    assert ledger.steps_hash == rollout.steps_hash(scene.seen())
+    assert ledger.steps_hash == steps_hash(scene.seen())
     assert not ledger.promote_full
     assert scene.notes[-1].reason == "RolloutStarted"
     assert scene.notes[-1].message == "v2 is rolled out in 4 steps, from v1"
@@ -378,7 +379,7 @@ def test_an_edit_is_taken_up_while_paused():
     scene.paused = True
     scene.with_steps(weight(10), pause("1h")).run()
     assert scene.waiting == "spec.paused is true; set it to false to go on"
-    assert scene.route.rollout.steps_hash == rollout.steps_hash(scene.seen())
+    assert scene.route.rollout.steps_hash == steps_hash(scene.seen())
 
 
 def test_knobs_that_are_no_steps_do_not_disturb_a_rollout():

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agent_api.v1alpha1.rollout import OnInconclusive, Stickiness
-from agent_operator.core import rollout, routing
+from agent_operator.core import routing
+from agent_operator.core.engine.gates import advance
 from agent_operator.core.facts import Command
 from tests.support.invariants import duties
 from tests.support.scene import PORT, START, Scene, analysis, analyze, pause, rollout_of, weight
@@ -150,7 +151,7 @@ class RolloutMachine(RuleBasedStateMachine):
     @invariant()
     def a_decision_is_repeatable(self) -> None:
         for scene in self.scenes[:1]:
-            again = rollout.advance(scene.route, scene.seen(), scene.now)
+            again = advance(scene.route, scene.seen(), scene.now)
             assert again.route == scene.route
             assert again.notes == ()
 

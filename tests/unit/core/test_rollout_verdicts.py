@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from agent_api.v1alpha1.rollout import OnInconclusive
-from agent_operator.core import rollout, routing
+from agent_operator.core import routing
+from agent_operator.core.engine.goal import goal_of
+from agent_operator.core.engine.safety import take_back
 from agent_operator.core.facts import FailureReason
 from tests.support.scene import (
     START,
@@ -223,7 +225,7 @@ def test_very_long_causes_are_cut_to_what_the_route_holds():
 
 def test_without_a_canary_there_is_nothing_to_take_back():
     with pytest.raises(ValueError, match="no canary"):
-        rollout.take_back(stable_route(), "CrashLoop", "", START)
+        take_back(stable_route(), "CrashLoop", "", START)
 
 
 # After a rejection.
@@ -236,7 +238,7 @@ def rejected_scene(**facts):
 def test_a_rejected_revision_is_not_tried_again():
     scene = rejected_scene().is_ready("v2").passes(86_400).run()
     assert (scene.canary, scene.stable, scene.route.epoch) == (None, "v1", 1)
-    assert rollout.goal_of(scene.route, scene.seen()) == "v1"
+    assert goal_of(scene.route, scene.seen()) == "v1"
 
 
 def test_a_change_of_the_spec_forgets_the_rejection_and_keeps_what_went_wrong():

@@ -7,13 +7,22 @@ from datetime import timedelta
 import pytest
 
 from agent_api.v1alpha1.rollout import Stickiness
-from agent_api.v1alpha1.route import Drain, JwtRule, Rejection, Role
+from agent_api.v1alpha1.route import Drain, JwtRule, Rejection, Role, RolloutLedger
 from agent_operator.core import judging, routing
 from agent_operator.core.facts import Knobs
 from tests.support.scene import START, Scene, pause, rolling, rollout_of, stable_route, weight
 
 LATER = START + timedelta(minutes=5)
 BAD = Rejection(revision="v2", reason="CrashLoop", message="m", time=LATER)
+
+
+def test_a_misspelt_field_of_the_ledger_is_refused_by_name():
+    with pytest.raises(TypeError, match="RolloutLedger has no field stepindex"):
+        routing.edit_ledger(stable_route(), stepindex=7)
+
+
+def test_the_fields_that_can_be_edited_are_those_of_the_ledger():
+    assert routing.LedgerChanges.__annotations__.keys() == RolloutLedger.model_fields.keys()
 
 
 def in_mid_rollout():
