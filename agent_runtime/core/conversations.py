@@ -10,11 +10,20 @@ _EPOCH_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceUnit:
+    """What was randomised: a conversation, or a user with all of them. `name` is a hash, which pods may publish."""
+
+    name: str
+    by_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """A run's place in its conversation."""
+    """A run's place in its conversation; `unit` is what it is evidence of, None if nobody chose its revision by chance."""
 
     conversation: ConversationId
     first: bool
+    unit: EvidenceUnit | None = None
 
 
 def turn_of(offered: str | None, revision: str, epoch: int, token: str) -> Turn:
