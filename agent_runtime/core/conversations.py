@@ -19,7 +19,7 @@ class EvidenceUnit:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A run's place in its conversation; `unit` is what it is evidence of, None if nobody chose its revision by chance."""
+    """A run's place in its conversation; `unit` is what it is evidence of, None where no chance chose the revision."""
 
     conversation: ConversationId
     first: bool
