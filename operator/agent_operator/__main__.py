@@ -51,19 +51,19 @@ async def run(settings: Settings) -> None:
     runner = web.AppRunner(make_app(telemetry), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", settings.http_port).start()  # noqa: S104 - a pod's port
-    api_client = await connect()
+    connections = await connect()
     lease = LeaseName(settings.pod_namespace, settings.lease_name, settings.pod_name, settings.lease_seconds)
-    elector = Elector(Api(api_client), lease)
-    api = Api(api_client, may_write=elector.leads)
+    elector = Elector(Api(connections.lease), lease)
+    api, watching = Api(connections.requests, may_write=elector.leads), Api(connections.watches)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         try:
             while await _wait_for_lease(elector):
                 log.info("leading", identity=settings.pod_name)
-                if not await _lead(elector, Term(api, session, settings, telemetry), telemetry):
+                if not await _lead(elector, Term(api, watching, session, settings, telemetry), telemetry):
                     return
         finally:
             await elector.release()
-            await api_client.close()  # type: ignore[no-untyped-call]
+            await connections.close()
             await runner.cleanup()
 
 

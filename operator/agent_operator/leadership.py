@@ -17,7 +17,7 @@ from agent_operator.cluster.namespace import NamespaceGateway
 from agent_operator.cluster.observer import Observer
 from agent_operator.cluster.peers import Peers
 from agent_operator.cluster.reports import Reports
-from agent_operator.cluster.store import Key, Store
+from agent_operator.cluster.store import Key, Store, key_of
 from agent_operator.cluster.targets import Targets
 from agent_operator.cluster.trial_store import TrialStore
 from agent_operator.cluster.writer import Writer
@@ -39,13 +39,16 @@ _RETRIED = (ApiError, ValueError)
 class Term:
     """A term: built when the lease is won, run until it is lost, and thrown away."""
 
-    def __init__(self, api: Api, session: aiohttp.ClientSession, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(
+        self, api: Api, watching: Api, session: aiohttp.ClientSession, settings: Settings, telemetry: Telemetry
+    ) -> None:
+        """`watching` is for requests that stay open: they must not take connections from `api`."""
         self._api = api
         self._settings = settings
         self._telemetry = telemetry
         self._store = Store()
         self._acknowledgements = Acknowledgements(session, self._ask_agent)
-        self._instructions = InstructionSources(api, self._instructions_changed)
+        self._instructions = InstructionSources(api, watching, self._instructions_changed, settings.namespaces())
         installation = settings.installation()
         peers = Peers(session)
         self._reports = Reports(peers, self._ask_agent)
@@ -119,20 +122,14 @@ class Term:
             self._instructions.keep(self._wanted_instructions())
 
     def _wanted_instructions(self) -> set[Key]:
-        return {key for key, _agent in self._readers()}
-
-    def _readers(self) -> list[tuple[Key, Key]]:
-        """ConfigMaps that agents read instructions and descriptions of tools from, each with its agent."""
-        readers = []
-        for agent in self._store.all(AGENT_DEPLOYMENT):
-            namespace, name = agent["metadata"]["namespace"], agent["metadata"]["name"]
-            readers += [((namespace, source), (namespace, name)) for source in sources_of(agent)]
-        return readers
+        agents = self._store.all(AGENT_DEPLOYMENT)
+        return {(key_of(agent)[0], source) for agent in agents for source in sources_of(agent)}
 
     def _instructions_changed(self, source: Key) -> None:
-        for read, agent in self._readers():
-            if read == source:
-                self._ask_agent(agent)
+        namespace, name = source
+        for agent in self._store.in_namespace(AGENT_DEPLOYMENT, namespace):
+            if name in sources_of(agent):
+                self._ask_agent(key_of(agent))
 
     def _ask_agent(self, agent: Key) -> None:
         self._queue.add(AgentKey(*agent))

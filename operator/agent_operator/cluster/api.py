@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
@@ -19,7 +20,14 @@ REQUEST_SECONDS = 10.0
 LIST_SECONDS = 60.0
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+JSON = "application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 PAGE = 500
+MAX_EVENT_BYTES = 4 * 1024 * 1024
+REQUESTS_AT_ONCE = 64
+LEASE_REQUESTS_AT_ONCE = 2
+NO_LIMIT = 0
 
 
 class NotLeadingError(ApiError):
@@ -37,18 +45,24 @@ class Api:
         """Read one object; raises NotFoundError."""
         return await self._request("GET", kind.path(namespace, name))
 
-    async def list(
-        self, kind: Kind, namespace: str | None = None, *, field_selector: str = ""
-    ) -> tuple[list[Manifest], str]:
-        """Objects of a kind in pages, with the resource version to watch from."""
+    async def list_metadata(self, kind: Kind, namespace: str | None) -> tuple[list[Manifest], str]:
+        """Nothing but the metadata of objects of a kind, with the resource version to watch from."""
+        return await self._pages(kind, namespace, METADATA_LIST)
+
+    async def _pages(self, kind: Kind, namespace: str | None, accept: str) -> tuple[list[Manifest], str]:
         items: list[Manifest] = []
-        query = {"limit": str(PAGE), "labelSelector": kind.selector, "fieldSelector": field_selector}
+        query = {"limit": str(PAGE), "labelSelector": kind.selector}
         while True:
-            page = await self._request("GET", kind.path(namespace), query=query, seconds=LIST_SECONDS)
-            items.extend({"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"])
+            page = await self._request("GET", kind.path(namespace), query=query, seconds=LIST_SECONDS, accept=accept)
+            items.extend(page["items"])
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:
                 return items, page["metadata"]["resourceVersion"]
+
+    async def list(self, kind: Kind, namespace: str | None = None) -> tuple[list[Manifest], str]:
+        """Objects of a kind in pages, with the resource version to watch from."""
+        items, version = await self._pages(kind, namespace, JSON)
+        return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items], version
 
     async def create(self, kind: Kind, namespace: str, manifest: Manifest, manager: str) -> Manifest:
         """Create an object; raises ConflictError if it exists."""
@@ -83,26 +97,25 @@ class Api:
             return
 
     @asynccontextmanager
-    async def watch(
-        self, kind: Kind, namespace: str, *, field_selector: str, version: str, seconds: float
+    async def watch_metadata(
+        self, kind: Kind, namespace: str | None, *, version: str, seconds: float
     ) -> AsyncIterator[AsyncIterator[Manifest]]:
-        """Watch events of some objects of a kind, as the API server writes them, for at most `seconds`."""
+        """Watch events that tell nothing but metadata, as the API server writes them, for at most `seconds`."""
         query = {
             "watch": "1",
-            "fieldSelector": field_selector,
+            "labelSelector": kind.selector,
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(int(seconds)),
         }
-        path = kind.path(namespace)
-        response = await self._send("GET", path, None, query, seconds + REQUEST_SECONDS)
+        response = await self._send("GET", kind.path(namespace), None, query, seconds + REQUEST_SECONDS, METADATA)
         try:
-            yield _lines(response)
+            yield _events(response)
         finally:
             response.close()
 
     async def _write(
-        self, method: str, path: str, body: Manifest, query: dict[str, str], content_type: str = "application/json"
+        self, method: str, path: str, body: Manifest, query: dict[str, str], content_type: str = JSON
     ) -> Manifest:
         if not self._may_write():
             raise NotLeadingError(f"{method} {path}: this replica does not lead")
@@ -115,10 +128,11 @@ class Api:
         *,
         body: Manifest | None = None,
         query: dict[str, str] | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
         seconds: float = REQUEST_SECONDS,
     ) -> Manifest:
-        response = await self._send(method, path, body, query or {}, seconds, content_type)
+        response = await self._send(method, path, body, query or {}, seconds, accept, content_type)
         try:
             return cast("Manifest", json.loads(await response.read()))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -131,10 +145,11 @@ class Api:
         body: Manifest | None,
         query: dict[str, str],
         seconds: float,
-        content_type: str = "application/json",
+        accept: str,
+        content_type: str = JSON,
     ) -> aiohttp.ClientResponse:
         pairs = [(key, value) for key, value in query.items() if value]
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         try:
             request = await self._client.param_serialize(
                 method, path, query_params=pairs, header_params=headers, body=body, auth_settings=["BearerToken"]
@@ -148,21 +163,54 @@ class Api:
         return response
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[Manifest]:
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Manifest]:
     try:
-        async for line in response.content:
-            if line.strip():
-                yield json.loads(line)
+        async for line in _lines(response):
+            yield json.loads(line)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise UnreachableError(f"watch: {type(error).__name__}") from error
 
 
-async def connect() -> client.ApiClient:
-    """Client from the pod's service account, or from the reader's kube config outside a cluster."""
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Lines of any length within MAX_EVENT_BYTES: aiohttp's own refuse one of 128 KiB, as `kubectl apply` may make."""
+    left = b""
+    async for piece in response.content.iter_any():
+        *lines, left = (left + piece).split(b"\n")
+        for line in filter(bytes.strip, lines):
+            yield line
+        if len(left) > MAX_EVENT_BYTES:
+            raise ValueError("an event is too long")
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Ways to the API server that take no connection from each other: for the Lease, for watches, for all else."""
+
+    lease: client.ApiClient
+    watches: client.ApiClient
+    requests: client.ApiClient
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for api_client in (self.lease, self.watches, self.requests):
+            await api_client.close()  # type: ignore[no-untyped-call]
+
+
+async def connect() -> Connections:
+    """Connections by the pod's service account, or by the reader's kube config outside a cluster."""
+    return Connections(
+        lease=client.ApiClient(await _configuration(LEASE_REQUESTS_AT_ONCE)),
+        watches=client.ApiClient(await _configuration(NO_LIMIT)),
+        requests=client.ApiClient(await _configuration(REQUESTS_AT_ONCE)),
+    )
+
+
+async def _configuration(at_once: int) -> client.Configuration:
+    """Where the API server is and who asks it; each client renews its own token."""
     configuration = client.Configuration()
     try:
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     except config.ConfigException:
         await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    configuration.connection_pool_maxsize = 64
-    return client.ApiClient(configuration)
+    configuration.connection_pool_maxsize = at_once
+    return configuration
