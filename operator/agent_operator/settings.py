@@ -28,10 +28,12 @@ class Settings(BaseSettings):
     gateway_template: str = "1"
     gateway_cluster_role: str = "greylag-gateway"
     gateway_resources: dict[str, Any] = Field(default_factory=dict)
+    gateway_pod: dict[str, Any] = Field(default_factory=dict)
     runtime_resources: dict[str, Any] = Field(default_factory=dict)
     store_image: str
     store_template: str = "1"
     store_resources: dict[str, Any] = Field(default_factory=dict)
+    store_pod: dict[str, Any] = Field(default_factory=dict)
     store_max_memory: str = Field(default="256mb", pattern=r"^[0-9]{1,6}(kb|mb|gb)$")
     store_size: str = Field(default="", pattern=r"^([0-9]{1,6}(\.[0-9]{1,3})?(Mi|Gi|Ti|M|G|T))?$")
     store_class: str = ""
@@ -70,10 +72,12 @@ class Settings(BaseSettings):
             gateway_template=self.gateway_template,
             gateway_cluster_role=self.gateway_cluster_role,
             gateway_resources=self.gateway_resources,
+            gateway_pod=self.gateway_pod,
             runtime_resources=self.runtime_resources,
             store_image=self.store_image,
             store_template=self.store_template,
             store_resources=self.store_resources,
+            store_pod=self.store_pod,
             store_max_memory=self.store_max_memory,
             store_size=self.store_size,
             store_class=self.store_class,

@@ -20,6 +20,7 @@ IMAGES = ("--set", "operator.image=o:1,gateway.image=g:1,runtime.image=r:1,store
 ENVIRONMENT = {
     "GREYLAG_GATEWAY_CLUSTER_ROLE": "greylag-gateway",
     "GREYLAG_GATEWAY_IMAGE": "g:1",
+    "GREYLAG_GATEWAY_POD": "{}",
     "GREYLAG_GATEWAY_REPLICAS": "2",
     "GREYLAG_GATEWAY_TEMPLATE": "1",
     "GREYLAG_IMAGE_PULL_POLICY": "IfNotPresent",
@@ -30,6 +31,7 @@ ENVIRONMENT = {
     "GREYLAG_STORE_CLASS": "",
     "GREYLAG_STORE_IMAGE": "s:1",
     "GREYLAG_STORE_MAX_MEMORY": "256mb",
+    "GREYLAG_STORE_POD": "{}",
     "GREYLAG_STORE_SIZE": "",
     "GREYLAG_STORE_TEMPLATE": "1",
     "GREYLAG_WATCH_NAMESPACES": "",
@@ -201,6 +203,9 @@ def test_a_missing_image_is_named(image):
         "operator.replicas=0",
         "imagePullPolicy=Sometimes",
         "portRange=abc",
+        "gateway.pod.nodeSelectors.a=b",
+        "gateway.pod.serviceAccountName=mine",
+        "store.pod.priorityClassName=",
         "store.maxMemory=much",
         "store.storage.size=1 Gi",
         "watchNamespaces={A_b}",
@@ -261,10 +266,27 @@ def test_a_range_that_holds_a_port_of_the_gateway_is_refused(range_, taken, monk
         settings.Settings()
 
 
-def test_gateways_roll_by_one_explicit_value_only():
-    def environment(*options: str) -> dict[str, Any]:
-        pod = named(render(*options), "Deployment", "greylag-operator")["spec"]["template"]["spec"]
-        return {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
+def environment(*options: str) -> dict[str, Any]:
+    pod = named(render(*options), "Deployment", "greylag-operator")["spec"]["template"]["spec"]
+    return {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
 
+
+@pytest.mark.parametrize("part", ["gateway", "store"])
+def test_the_placement_of_what_agents_share_reaches_the_operator(part):
+    placement = {
+        "nodeSelector": {"pool": "edge"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "imagePullSecrets": [{"name": "registry"}],
+        "priorityClassName": "infrastructure",
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
+        ],
+    }
+    given = environment("--set-json", f"{part}.pod={json.dumps(placement)}")
+    assert json.loads(given[f"GREYLAG_{part.upper()}_POD"]) == placement
+
+
+def test_gateways_roll_by_one_explicit_value_only():
     before, after = environment(), environment("--set-string", "gateway.template=2")
     assert {name for name in before if before[name] != after[name]} == {"GREYLAG_GATEWAY_TEMPLATE"}

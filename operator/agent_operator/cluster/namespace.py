@@ -12,10 +12,11 @@ from agent_operator.cluster.store import Store, agent_of
 from agent_operator.cluster.trial_store import TrialStore
 from agent_operator.cluster.writer import NameTakenError, Writer
 from agent_operator.core.names import FRONT_DOOR, GATEWAY
-from agent_operator.core.plan import Apply, Delete
+from agent_operator.core.plan import Apply, Delete, Scale
 from agent_operator.core.resources.gateway import make_gateway_objects, make_gateway_record
 from agent_operator.core.resources.metadata import Manifest
 from agent_operator.core.resources.recorded import is_of_version, recorded_template
+from agent_operator.core.resources.replicas import replicas_we_own, scaled_by_others
 from agent_operator.core.settings import Installation
 from agent_operator.core.snapshot import Problem
 
@@ -90,8 +91,12 @@ class NamespaceGateway:
             await self._writer.perform(Apply(wanted), None)
             record = wanted
         template = recorded_template(record)
-        for manifest in make_gateway_objects(namespace, template, self._installation):
+        live, asked = self._store.get(kinds.DEPLOYMENT, namespace, GATEWAY), self._installation.gateway_replicas
+        replicas = asked if live is None else replicas_we_own(live)
+        for manifest in make_gateway_objects(namespace, template, self._installation, replicas):
             await self._writer.perform(Apply(manifest), None)
+        if live is not None and not scaled_by_others(live) and live["spec"].get("replicas") != asked:
+            await self._writer.perform(Scale(namespace, GATEWAY, asked), None)
         return None
 
     async def _prune(self, namespace: str) -> float | None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agent_api.v1alpha1.route import AgentRouteSpec
-from agent_operator.core.names import FIELD_MANAGER
 from agent_operator.core.resources.agent import make_agent_service
 from agent_operator.core.resources.live import make_live_config_map
 from agent_operator.core.resources.metadata import Manifest, make_metadata, make_owner
 from agent_operator.core.resources.record import is_record, make_record, read_first_overlay, read_record, remake_record
+from agent_operator.core.resources.replicas import replicas_we_own
 from agent_operator.core.resources.workload import (
     OVERLAY_ANNOTATION,
     make_deployment,
@@ -107,23 +107,13 @@ def _workload(snapshot: Snapshot, revision: str, owner: Manifest) -> Iterator[Ac
     else:
         return
     metadata = make_metadata(revision, agent.namespace, {}, owner)
-    replicas = agent.spec.replicas if live is None else _replicas_we_own(live)
+    replicas = agent.spec.replicas if live is None else replicas_we_own(live)
     overlay = _overlay(snapshot, revision)
     yield Apply(make_deployment(metadata, revision, record.template, overlay, replicas))
     if live is not None and live["spec"].get("replicas") != agent.spec.replicas:
         yield Scale(agent.namespace, revision, agent.spec.replicas)
     yield Apply(make_revision_service(agent.name, revision, agent.namespace, owner))
     yield Apply(make_disruption_budget(agent.name, revision, agent.namespace, owner))
-
-
-def _replicas_we_own(live: Manifest) -> int | None:
-    """Replicas that a forced apply must repeat, or it would set them to 1; None once something scaled it."""
-    for entry in live["metadata"].get("managedFields", ()):
-        ours = entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
-        if ours and "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {}):
-            replicas: int = live["spec"]["replicas"]
-            return replicas
-    return None
 
 
 def overlay_deferred(snapshot: Snapshot, route: AgentRouteSpec) -> bool:

@@ -17,10 +17,12 @@ class Installation:
     gateway_template: str
     gateway_cluster_role: str
     gateway_resources: dict[str, Any]
+    gateway_pod: dict[str, Any]
     runtime_resources: dict[str, Any]
     store_image: str
     store_template: str
     store_resources: dict[str, Any]
+    store_pod: dict[str, Any]
     store_max_memory: str
     store_size: str
     store_class: str

@@ -15,6 +15,10 @@ from tests.support.agents import installation, minimal_spec
 OWN = {"urlSecretRef": {"name": "redis", "key": "url"}}
 
 
+def owner(manager, operation="Update"):
+    return [{"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+
+
 class FakeApi:
     def __init__(self):
         self.objects = {}
@@ -28,8 +32,27 @@ class FakeApi:
     async def apply(self, kind, manifest, _manager, *, force):
         self.version += 1
         metadata = {**manifest["metadata"], "uid": f"u{self.version}", "resourceVersion": str(self.version)}
+        before = self.objects.get((kind.kind, metadata["name"]), {})
+        if kind is kinds.DEPLOYMENT:
+            manifest = self._with_replicas(manifest, before, metadata)
         self.objects[kind.kind, metadata["name"]] = {**manifest, "metadata": metadata}
         return self.objects[kind.kind, metadata["name"]]
+
+    def _with_replicas(self, manifest, before, metadata):
+        """Replicas that a forced apply leaves out stay if somebody else owns them."""
+        if "replicas" in manifest["spec"]:
+            metadata["managedFields"] = owner("greylag", "Apply")
+            return manifest
+        owners = before["metadata"]["managedFields"]
+        replicas = 1 if owners == owner("greylag", "Apply") else before["spec"]["replicas"]
+        metadata["managedFields"] = owners
+        return {**manifest, "spec": {**manifest["spec"], "replicas": replicas}}
+
+    async def scale(self, kind, _namespace, name, replicas, manager):
+        self.version += 1
+        live = self.objects[kind.kind, name]
+        metadata = {**live["metadata"], "managedFields": owner(manager), "resourceVersion": str(self.version)}
+        self.objects[kind.kind, name] = {**live, "metadata": metadata, "spec": {**live["spec"], "replicas": replicas}}
 
     async def create(self, kind, _namespace, manifest, _manager):
         self.objects[kind.kind, manifest["metadata"]["name"]] = manifest
@@ -52,10 +75,23 @@ class Quiet:
 
 class World:
     def __init__(self):
-        self.api, self.store, made = FakeApi(), Store(), installation()
+        self.api, self.store = FakeApi(), Store()
+        self.install()
+
+    def install(self, **values):
+        """Start an operator with these values of the chart."""
+        made = installation(**values)
         writer = Writer(self.api, self.store, lambda *_route: None)
         trial = TrialStore(self.store, writer, self.api, made)
         self.gateway = NamespaceGateway(self.store, writer, Quiet(), Quiet(), trial, made)
+
+    async def scale(self, replicas, manager):
+        """Scale the gateway as somebody else does; its event arrives."""
+        await self.api.scale(kinds.DEPLOYMENT, "ns", "greylag-gateway", replicas, manager)
+        self.store.put(kinds.DEPLOYMENT, self.api.objects["Deployment", "greylag-gateway"])
+
+    def replicas(self):
+        return self.api.objects["Deployment", "greylag-gateway"]["spec"]["replicas"]
 
     def agent(self, version="1", **fields):
         metadata = {"name": "support", "namespace": "ns", "resourceVersion": version}
@@ -110,3 +146,56 @@ async def test_everything_goes_a_while_after_the_last_agent(world, monkeypatch):
     assert await world.gateway.reconcile("ns") is None
     assert {kind for kind, _ in world.api.objects} == {"Secret"}
     assert world.gateway.problems("ns") == ()
+
+
+@pytest.mark.parametrize("manager", ["kube-controller-manager", "kubectl", "kubectl-edit"])
+@pytest.mark.parametrize("values", [{}, {"gateway_replicas": 3}, {"gateway_template": "2"}])
+async def test_gateways_that_somebody_scaled_are_not_scaled_back(world, manager, values):
+    world.agent()
+    await world.gateway.reconcile("ns")
+    await world.scale(6, manager)
+    await world.gateway.reconcile("ns")
+    assert world.replicas() == 6
+    world.install(**values)
+    await world.gateway.reconcile("ns")
+    await world.gateway.reconcile("ns")
+    assert world.replicas() == 6
+
+
+async def test_another_number_in_the_chart_reaches_gateways_that_nobody_scaled(world):
+    world.agent()
+    await world.gateway.reconcile("ns")
+    for number in (3, 1, 4):
+        world.install(gateway_replicas=number)
+        await world.gateway.reconcile("ns")
+        assert world.replicas() == number
+        await world.gateway.reconcile("ns")
+        assert world.replicas() == number
+
+
+async def test_a_steady_gateway_is_written_by_nobody(world):
+    world.agent()
+    await world.gateway.reconcile("ns")
+    await world.scale(6, "kube-controller-manager")
+    await world.gateway.reconcile("ns")
+    before = world.api.version
+    await world.gateway.reconcile("ns")
+    assert world.api.version == before
+
+
+async def test_a_placement_arrives_with_another_template_and_not_before(world):
+    world.agent()
+    await world.gateway.reconcile("ns")
+    placement = {"nodeSelector": {"pool": "edge"}}
+
+    def selectors():
+        names = ("greylag-gateway", "greylag-store")
+        pods = [world.api.objects["Deployment", name]["spec"]["template"]["spec"] for name in names]
+        return [pod.get("nodeSelector") for pod in pods]
+
+    world.install(gateway_pod=placement, store_pod=placement)
+    await world.gateway.reconcile("ns")
+    assert selectors() == [None, None]
+    world.install(gateway_pod=placement, store_pod=placement, gateway_template="2", store_template="2")
+    await world.gateway.reconcile("ns")
+    assert selectors() == [{"pool": "edge"}, {"pool": "edge"}]

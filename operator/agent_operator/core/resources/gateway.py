@@ -12,6 +12,7 @@ from agent_operator.core.resources.metadata import (
     Manifest,
     make_metadata,
 )
+from agent_operator.core.resources.placement import place
 from agent_operator.core.resources.recorded import make_template_record
 from agent_operator.core.settings import Installation
 
@@ -50,7 +51,7 @@ def make_gateway_template(namespace: str, installation: Installation) -> Manifes
         "readinessProbe": _probe("/ready", period=2, failures=5),
         "resources": installation.gateway_resources,
     }
-    return {
+    template: Manifest = {
         "metadata": {"labels": gateway_labels()},
         "spec": {
             "serviceAccountName": GATEWAY,
@@ -70,6 +71,7 @@ def make_gateway_template(namespace: str, installation: Installation) -> Manifes
             "volumes": [{"name": "config", "emptyDir": {"sizeLimit": "128Mi"}}],
         },
     }
+    return place(template, installation.gateway_pod)
 
 
 def _probe(path: str, *, period: int, failures: int) -> Manifest:
@@ -87,8 +89,10 @@ def make_gateway_record(namespace: str, installation: Installation) -> Manifest:
     return make_template_record(metadata, make_gateway_template(namespace, installation), installation.gateway_template)
 
 
-def make_gateway_objects(namespace: str, template: Manifest, installation: Installation) -> tuple[Manifest, ...]:
-    """Everything of the gateway but its record, in the order in which it is applied."""
+def make_gateway_objects(
+    namespace: str, template: Manifest, installation: Installation, replicas: int | None
+) -> tuple[Manifest, ...]:
+    """Everything of the gateway but its record, as it is applied; `replicas` None leaves them to whoever scales it."""
     metadata = make_metadata(GATEWAY, namespace, gateway_labels())
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
     binding = {
@@ -107,7 +111,7 @@ def make_gateway_objects(namespace: str, template: Manifest, installation: Insta
         "kind": "Deployment",
         "metadata": metadata,
         "spec": {
-            "replicas": installation.gateway_replicas,
+            **({} if replicas is None else {"replicas": replicas}),
             "selector": {"matchLabels": gateway_labels()},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "revisionHistoryLimit": 1,

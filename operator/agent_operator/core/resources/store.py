@@ -9,6 +9,7 @@ from agent_operator.core.resources.metadata import (
     Manifest,
     make_metadata,
 )
+from agent_operator.core.resources.placement import place
 from agent_operator.core.resources.recorded import make_template_record
 from agent_operator.core.settings import Installation
 
@@ -56,7 +57,7 @@ def make_store_template(installation: Installation) -> Manifest:
         ],
     }
     items = [{"key": PASSWORD_KEY, "path": PASSWORD_KEY}]
-    return {
+    template: Manifest = {
         "metadata": {"labels": store_labels()},
         "spec": {
             "automountServiceAccountToken": False,
@@ -70,6 +71,7 @@ def make_store_template(installation: Installation) -> Manifest:
             ],
         },
     }
+    return place(template, installation.store_pod)
 
 
 def _probe(command: str, *, period: int, failures: int) -> Manifest:
