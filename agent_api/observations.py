@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -15,7 +16,10 @@ from agent_api.meta import ApiModel
 
 SLOT_SECONDS = 5
 RETAINED_SECONDS = 1800
-MAX_FAILED_CONVERSATIONS = 256
+MAX_UNITS = 64
+"""Units that a slot of one revision and epoch names at most."""
+SILENT_SECONDS = 60
+"""After so long a run that has said nothing yet counts as one that does not answer."""
 OBSERVATIONS_PATH = "/observations"
 
 LATENCY_BOUNDS: tuple[float, ...] = tuple(0.010 * math.sqrt(1.2) ** n for n in range(134))
@@ -28,6 +32,33 @@ class Outcome(StrEnum):
     OK = "ok"
     ERROR = "error"
     EXCLUDED = "excluded"
+
+
+class UnitState(StrEnum):
+    """What became of a unit's run."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNANSWERED = "unanswered"
+    """Failed, and said nothing before: its client gave up waiting, or its time was over."""
+    LEFT = "left"
+    """Its client left early, before the first byte: no failure, but no answer either."""
+    RUNNING = "running"
+    SILENT = "silent"
+    """Runs for SILENT_SECONDS, and has said nothing yet."""
+
+
+class UnitTurn(ApiModel):
+    """The first run in a slot of what was randomised: of a conversation, or of a user with all conversations.
+
+    Only the first run counts, so that nobody counts for more by asking more; runs that count as nothing are left out.
+    """
+
+    name: str = Field(pattern="^[0-9a-f]{12}$", description="Hash of the conversation or user.")
+    by_user: bool = Field(default=False, description="Whether it is a user.")
+    begins: bool = Field(default=False, description="Whether the conversation begins in this slot; unknown of a user.")
+    offset_ms: int = Field(ge=0, lt=SLOT_SECONDS * 1000, description="When the run started, since the slot's begin.")
+    state: UnitState = Field(description="What became of the run.")
 
 
 class Slot(ApiModel):
@@ -47,8 +78,11 @@ class Slot(ApiModel):
     tool_failures: int = Field(default=0, ge=0, description="Of these, failures.")
     fallbacks: int = Field(default=0, ge=0, description="Requests that a fallback model answered.")
     guard_blocks: int = Field(default=0, ge=0, description="Requests that a guard blocked.")
-    failed_conversations: tuple[str, ...] = Field(
-        default=(), description="Conversation hashes, one per failure, at most MAX_FAILED_CONVERSATIONS."
+    units: Annotated[tuple[UnitTurn, ...], Field(max_length=MAX_UNITS)] | None = Field(
+        default=None, description="What was randomised, those of the lowest names; null from pods that know no units."
+    )
+    units_below: Annotated[str, Field(max_length=12)] = Field(
+        default="", description="Units of this name and above were left out; empty: none was."
     )
 
 
@@ -70,9 +104,19 @@ def slot_start(moment: float) -> int:
     return int(moment // SLOT_SECONDS) * SLOT_SECONDS
 
 
+def offset_ms(moment: float, start: int) -> int:
+    """Milliseconds from the begin of a slot to a Unix time, kept inside the slot."""
+    return min(max(0, round((moment - start) * 1000)), SLOT_SECONDS * 1000 - 1)
+
+
 def conversation_hash(conversation_id: str) -> str:
     """Short hash of a conversation id, so that pods never publish the id itself."""
     return hashlib.sha256(conversation_id.encode()).hexdigest()[:12]
+
+
+def user_unit(user: str, epoch: int) -> str:
+    """Name of a user as a unit of one rollout: another one in the next, and nothing that can be looked up."""
+    return hashlib.sha256(f"{epoch}/{user}".encode()).hexdigest()[:12]
 
 
 def latency_bucket(elapsed_seconds: float) -> int:

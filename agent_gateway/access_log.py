@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from agent_api.conversation import parse_conversation_id
+from agent_api.conversation import ConversationId, parse_conversation_id
 from agent_api.observations import (
-    MAX_FAILED_CONVERSATIONS,
     RETAINED_SECONDS,
     SLOT_SECONDS,
     Observations,
     Slot,
+    UnitState,
+    UnitTurn,
     conversation_hash,
+    offset_ms,
     slot_start,
+    user_unit,
 )
-from agent_gateway.resources import FOLLOW_UP_ROUTE, revision_of_cluster
+from agent_api.placement import Placement
+from agent_api.unit_sample import UnitSample
+from agent_gateway.resources import FOLLOW_UP_ROUTE, agent_of_cluster, revision_of_cluster
 
 COUNTED_FLAGS = frozenset({"LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NC", "URX", "UPE"})
 """Response flags of an answer that failed between Envoy and the pod; a client that went away (DC) is none of them."""
@@ -26,6 +31,9 @@ COUNTED_FLAGS = frozenset({"LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NC",
 FLUSH_SECONDS = 1.0
 """How often Envoy flushes its access logs."""
 _SETTLE_SECONDS = 3
+MAX_KEPT_SECONDS = 7200
+"""Longest that failures wait for a reader who is held up by runs in flight; no run lasts longer than an hour."""
+_READER_SECONDS = 60
 _CLIENT_LEFT = frozenset({"DC", "DPE"})
 _SERVER_ERROR = 500
 _ABSENT = "-"
@@ -42,22 +50,39 @@ class _LogFields:
     outcome: str = "outcome"
     method: str = "method"
     conversation: str = "conversation"
-    request_id: str = "request_id"
+    placement: str = "placement"
+    users: str = "users"
+    user: str = "user"
 
 
 LOG_FIELDS = _LogFields()
 """Names of the fields of a log line."""
 
+USERS_CLAIMED = "claimed"
+"""Users are told apart by a header, which the log shows."""
+USERS_PROVEN = "proven"
+"""Users are told apart by a credential, which the log must not show."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedUnit:
+    """What a failed run is evidence of; `name` is empty where the log does not show it."""
+
+    name: str = ""
+    by_user: bool = False
+    begins: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run that failed without an answer of the runtime."""
+    """A run that failed without an answer of the runtime; `unit` is None where no chance chose the revision."""
 
+    agent: str
     revision: str
     epoch: int
     started: float
-    conversation: str
     first_turn: bool
+    unit: LoggedUnit | None
 
 
 def parse_failure(line: str) -> Failure | None:
@@ -78,18 +103,35 @@ def parse_failure(line: str) -> Failure | None:
         return None
     if entry.get(LOG_FIELDS.route) == FOLLOW_UP_ROUTE:
         return None
-    if entry[LOG_FIELDS.outcome] or not entry[LOG_FIELDS.cluster]:
+    cluster = entry[LOG_FIELDS.cluster]
+    if entry[LOG_FIELDS.outcome] or not cluster:
         return None
-    revision, text = revision_of_cluster(entry[LOG_FIELDS.cluster]), entry[LOG_FIELDS.conversation]
-    known = parse_conversation_id(text)
-    continued = known is not None and known.revision == revision
+    revision = revision_of_cluster(cluster)
+    known = parse_conversation_id(entry[LOG_FIELDS.conversation])
+    continued = known if known is not None and known.revision == revision else None
+    begun_in = epoch if continued is None else continued.epoch
     return Failure(
+        agent=agent_of_cluster(cluster),
         revision=revision,
-        epoch=known.epoch if known is not None and continued else epoch,
+        epoch=begun_in,
         started=started,
-        conversation=conversation_hash(text if continued else entry[LOG_FIELDS.request_id]),
-        first_turn=not continued,
+        first_turn=continued is None,
+        unit=_unit_of(entry, continued, begun_in),
     )
+
+
+def _unit_of(entry: Mapping[str, str], continued: ConversationId | None, epoch: int) -> LoggedUnit | None:
+    """The conversation or user that was split; a conversation that never got an id is named when it is counted."""
+    split = entry.get(LOG_FIELDS.placement) if continued is None else continued.split
+    if split == Placement.SPLIT_BY_USER:
+        if entry.get(LOG_FIELDS.users) != USERS_CLAIMED:
+            return LoggedUnit(by_user=True)
+        user = entry.get(LOG_FIELDS.user)
+        if user:
+            return LoggedUnit(user_unit(user, epoch), by_user=True)
+    if split not in (Placement.SPLIT, Placement.SPLIT_BY_USER):
+        return None
+    return LoggedUnit("" if continued is None else conversation_hash(str(continued)), begins=continued is None)
 
 
 def _text(value: object) -> str:
@@ -100,11 +142,28 @@ def _text(value: object) -> str:
 class _Count:
     failures: int = 0
     conversations: int = 0
-    hashes: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_FAILED_CONVERSATIONS))
+    units: UnitSample[UnitTurn] = field(default_factory=UnitSample)
+
+
+@dataclass(slots=True)
+class _Agent:
+    """Failures of one agent by revision, epoch and slot; `since` is from where on its reader asks, and `asked` when."""
+
+    counts: dict[tuple[str, int, int], _Count] = field(default_factory=dict)
+    since: int = 0
+    asked: float = 0.0
+
+    def prune(self, now: float) -> None:
+        """Forget what was read, or what nobody reads; what a reader waits with stays for MAX_KEPT_SECONDS."""
+        oldest = slot_start(now) - RETAINED_SECONDS
+        if now - self.asked <= _READER_SECONDS:
+            oldest = max(min(oldest, self.since), slot_start(now) - MAX_KEPT_SECONDS)
+        for key in [key for key in self.counts if key[2] + SLOT_SECONDS <= oldest]:
+            del self.counts[key]
 
 
 class FailureCounts:
-    """Failures by revision, epoch and slot, over RETAINED_SECONDS."""
+    """Failures by agent, revision, epoch and slot, over RETAINED_SECONDS, or until they were read."""
 
     def __init__(self, instance: str, clock: Callable[[], float] = time.time) -> None:
         """Begin a new count; `clock` is Unix time."""
@@ -112,7 +171,8 @@ class FailureCounts:
         self._clock = clock
         self._since = int(clock())
         self._settled = slot_start(clock())
-        self._counts: dict[tuple[str, int, int], _Count] = {}
+        self._agents: dict[str, _Agent] = {}
+        self._nameless = itertools.count()
 
     def add(self, failure: Failure) -> None:
         """Count a failure in the slot in which its request started.
@@ -123,33 +183,63 @@ class FailureCounts:
         if failure.started < self._since:
             return
         start = max(slot_start(failure.started), self._settled)
-        count = self._counts.setdefault((failure.revision, failure.epoch, start), _Count())
+        key = (failure.revision, failure.epoch, start)
+        agent = self._agents.setdefault(failure.agent, _Agent())
+        if key not in agent.counts:
+            agent.prune(self._clock())
+        count = agent.counts.setdefault(key, _Count())
         count.failures += 1
         count.conversations += failure.first_turn
-        count.hashes.append(failure.conversation)
+        if failure.unit is not None:
+            turn = self._turn(failure.unit, start, failure.started)
+            count.units.find(turn.name, lambda: turn)
 
-    def observations(self, in_flight: int) -> Observations:
-        """What was counted so far; slots that end before `settled_until` change no more."""
+    def _turn(self, unit: LoggedUnit, start: int, started: float) -> UnitTurn:
+        # A caller's request id is no name: one client may send the same with all that it asks. Users whom the log must
+        # not show are one unit together in each slot: too little evidence, but never that of one counted as many.
+        nameless = f"{self._instance}/{start}" if unit.by_user else f"{self._instance}/{next(self._nameless)}/{started}"
+        return UnitTurn(
+            name=unit.name or conversation_hash(nameless),
+            by_user=unit.by_user,
+            begins=unit.begins,
+            offset_ms=offset_ms(started, start),
+            state=UnitState.FAILED,
+        )
+
+    def observations(self, in_flight: int, agent: str | None = None, since: int = 0) -> Observations:
+        """What was counted so far; slots that end before `settled_until` change no more.
+
+        With `agent` only its failures, in slots that begin at `since` (Unix time in seconds) or later; those before
+        count as read, and are forgotten.
+        """
         now = self._clock()
         self._settled = max(self._settled, slot_start(now - _SETTLE_SECONDS))
-        self._prune(now)
+        if agent in self._agents:
+            asked = self._agents[agent]
+            asked.since, asked.asked = since, now
+        for counted in self._agents.values():
+            counted.prune(now)
+        self._agents = {name: counted for name, counted in self._agents.items() if counted.counts}
+        names = self._agents.keys() if agent is None else self._agents.keys() & {agent}
         slots = tuple(
-            Slot(
-                revision=revision,
-                epoch=epoch,
-                start=start,
-                requests=count.failures,
-                failures=count.failures,
-                conversations=count.conversations,
-                failed_conversations=tuple(count.hashes),
-            )
-            for (revision, epoch, start), count in sorted(self._counts.items())
+            _published(*key, count)
+            for name in sorted(names)
+            for key, count in sorted(self._agents[name].counts.items(), key=lambda item: item[0])
+            if key[2] >= since
         )
         return Observations(
             instance=self._instance, since=self._since, settled_until=self._settled, in_flight=in_flight, slots=slots
         )
 
-    def _prune(self, now: float) -> None:
-        oldest = slot_start(now) - RETAINED_SECONDS
-        for key in [key for key in self._counts if key[2] + SLOT_SECONDS <= oldest]:
-            del self._counts[key]
+
+def _published(revision: str, epoch: int, start: int, count: _Count) -> Slot:
+    return Slot(
+        revision=revision,
+        epoch=epoch,
+        start=start,
+        requests=count.failures,
+        failures=count.failures,
+        conversations=count.conversations,
+        units=tuple(turn for _, turn in sorted(count.units.items())),
+        units_below=count.units.below,
+    )

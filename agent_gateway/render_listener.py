@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent_api.meta import CONVERSATION_HEADER, OUTCOME_HEADER, REQUEST_ID_HEADER
+from agent_api.meta import CONVERSATION_HEADER, OUTCOME_HEADER, REQUEST_ID_HEADER, USER_HEADER
 from agent_gateway.access_log import COUNTED_FLAGS, LOG_FIELDS
 from agent_gateway.connection_manager import BUFFER_BYTES, make_manager
 from agent_gateway.render_access import access_filter
@@ -23,7 +23,8 @@ STANDARD_OUTPUT = "/dev/stdout"
 
 def render_listener(agent: str, port: int, address: str, config_dir: Path) -> Resource:
     """Listener of an agent."""
-    logs = [_access_log(path) for path in (STANDARD_OUTPUT, str(config_dir / FAILURES_FILE))]
+    counted = {**_LOG_FORMAT, **_UNIT_FORMAT}
+    logs = [_access_log(STANDARD_OUTPUT, _LOG_FORMAT), _access_log(str(config_dir / FAILURES_FILE), counted)]
     manager = make_manager(f"{STAT_PREFIX}.{agent}", agent, config_dir, logs, access_filter())
     return {"@type": LISTENER_TYPE, "name": listener_name(agent, port), **_socket(address, port, manager)}
 
@@ -34,7 +35,7 @@ def render_front_door(address: str, port: int, config_dir: Path) -> Resource:
     It is there from the start and never changes, so that agents that come and go leave its connections alone. It also
     keeps the route table subscribed while there is no agent.
     """
-    manager = make_manager(FRONT_DOOR, FRONT_DOOR, config_dir, [_access_log(STANDARD_OUTPUT)])
+    manager = make_manager(FRONT_DOOR, FRONT_DOOR, config_dir, [_access_log(STANDARD_OUTPUT, _LOG_FORMAT)])
     return {"name": FRONT_DOOR, **_socket(address, port, manager)}
 
 
@@ -46,7 +47,7 @@ def _socket(address: str, port: int, manager: Resource) -> Resource:
     }
 
 
-def _access_log(path: str) -> Resource:
+def _access_log(path: str, log_format: dict[str, str]) -> Resource:
     server_error = {"comparison": {"op": "GE", "value": {"default_value": 500, "runtime_key": "greylag.log_status"}}}
     failures = [{"response_flag_filter": {"flags": sorted(COUNTED_FLAGS)}}, {"status_code_filter": server_error}]
     return {
@@ -54,7 +55,7 @@ def _access_log(path: str) -> Resource:
             "envoy.access_loggers.file",
             "envoy.extensions.access_loggers.file.v3.FileAccessLog",
             path=path,
-            log_format={"json_format": _LOG_FORMAT},
+            log_format={"json_format": log_format},
         ),
         "filter": {"or_filter": {"filters": failures}},
     }
@@ -70,9 +71,15 @@ _LOG_FORMAT = {
     LOG_FIELDS.outcome: f"%RESP({OUTCOME_HEADER})%",
     LOG_FIELDS.method: "%REQ(:METHOD)%",
     LOG_FIELDS.conversation: f"%REQ({CONVERSATION_HEADER}):128%",
-    LOG_FIELDS.request_id: f"%REQ({REQUEST_ID_HEADER}):128%",
+    "request_id": f"%REQ({REQUEST_ID_HEADER}):128%",
     "detail": "%RESPONSE_CODE_DETAILS%",
     "upstream": "%UPSTREAM_HOST%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     "milliseconds": "%DURATION%",
 }
+_UNIT_FORMAT = {
+    LOG_FIELDS.placement: "%METADATA(ROUTE:greylag:placement)%",
+    LOG_FIELDS.users: "%METADATA(ROUTE:greylag:users)%",
+    LOG_FIELDS.user: f"%REQ({USER_HEADER}):1024%",
+}
+"""What a failure is evidence of. Users stand only in the file that the sidecar reads, not in what a cluster keeps."""

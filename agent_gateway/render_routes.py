@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER, USER_HEADER
+from agent_api.placement import PLACEMENT_HEADER, Placement
 from agent_api.v1alpha1.route import Role
+from agent_gateway.access_log import USERS_CLAIMED, USERS_PROVEN
 from agent_gateway.connection_manager import TRANSFORM_FILTER
 from agent_gateway.problems import INVALID_IDENTITY, NO_REVISION, NOT_FOUND, direct_response, suspended
 from agent_gateway.render_access import access_of
-from agent_gateway.render_split import IDLE_TIMEOUT, lift, lifted_fields, split_of
+from agent_gateway.render_split import IDLE_TIMEOUT, lift, lifted_fields, placement_of, split_headers, split_of
 from agent_gateway.resources import (
     AGENT_HEADER,
     EXTERNAL_ADDRESS_HEADER,
@@ -26,7 +28,7 @@ from agent_gateway.routes import Route
 HIDDEN_PATHS = ("/metrics", "/observations", "/report")
 LIFTED_PATHS = ("/agent/run", "/agent/tasks")
 TASK_PREFIX = "/agent/tasks/"
-EPOCH_METADATA = ("greylag", "epoch")
+_METADATA = "greylag"
 _MAX_ANSWER_BYTES = 4 << 20
 _CANCEL_PATH = f"{TASK_PREFIX}[^/]+/cancel"
 _VALID_CONVERSATION = "[!-~]{1,128}"
@@ -79,7 +81,8 @@ def _table(route: Route, *, lease_expired: bool) -> Iterator[Resource]:
     if route.spec.suspended:
         if fallback is not None:
             cancel = {"safe_regex": {"regex": _CANCEL_PATH}, "headers": [_POST]}
-            yield _forward(route, FOLLOW_UP_ROUTE, cancel, {"cluster": cluster_name(route.name, fallback.name)})
+            to = {"cluster": cluster_name(route.name, fallback.name)}
+            yield _forward(route, FOLLOW_UP_ROUTE, Placement.FOREIGN, cancel, to)
         yield {"name": "suspended", "match": _match(_POST), **direct_response(suspended(route.name))}
     if fallback is None:
         yield {"name": "no-revision", "match": _match(), **direct_response(NO_REVISION)}
@@ -87,16 +90,17 @@ def _table(route: Route, *, lease_expired: bool) -> Iterator[Resource]:
     to_fallback = {"cluster": cluster_name(route.name, fallback.name)}
     yield _refuse(CONVERSATION_HEADER, _VALID_CONVERSATION)
     yield _refuse(USER_HEADER, _VALID_USER)
-    yield _forward(route, FOLLOW_UP_ROUTE, {"prefix": TASK_PREFIX}, to_fallback)
+    yield _forward(route, FOLLOW_UP_ROUTE, Placement.FOREIGN, {"prefix": TASK_PREFIX}, to_fallback)
     yield from _pins(route)
-    yield _forward(route, "foreign-id", _match(_ANY_ID), to_fallback)
+    yield _forward(route, "foreign-id", Placement.FOREIGN, _match(_ANY_ID), to_fallback)
     split = split_of(route, fallback, lease_expired=lease_expired)
+    placement = placement_of(route, lease_expired=lease_expired)
     for path in LIFTED_PATHS:
         yield {
-            **_forward(route, "split-lifted", {"path": path, "headers": [_POST]}, split),
+            **_forward(route, "split-lifted", placement, {"path": path, "headers": [_POST]}, split),
             "typed_per_filter_config": {TRANSFORM_FILTER: lift(lifted_fields(route.spec))},
         }
-    yield _forward(route, "split", _match(), split)
+    yield _forward(route, "split", placement, _match(), split)
 
 
 def _refuse(header: str, pattern: str) -> Resource:
@@ -113,21 +117,25 @@ def _pins(route: Route) -> Iterator[Resource]:
         if revision.role is Role.CANARY:
             prefix += f"{route.spec.epoch}."
         match = _match({"name": CONVERSATION_HEADER, "string_match": {"prefix": prefix}})
-        yield _forward(route, "pin", match, {"cluster": cluster_name(route.name, revision.name)})
+        to = {"cluster": cluster_name(route.name, revision.name)}
+        yield _forward(route, "pin", Placement.PINNED, match, to)
 
 
 def _match(*headers: Resource) -> Resource:
     return {"prefix": "/", "headers": list(headers)}
 
 
-def _forward(route: Route, name: str, match: Resource, target: Resource) -> Resource:
+def _forward(route: Route, name: str, placement: Placement, match: Resource, target: Resource) -> Resource:
     epoch = str(route.spec.epoch)
+    users = USERS_CLAIMED if split_headers(route.spec) == (USER_HEADER,) else USERS_PROVEN
     return {
         "name": name,
         "match": match,
         "route": {**target, "timeout": "0s", "idle_timeout": IDLE_TIMEOUT},
-        "metadata": {"filter_metadata": {EPOCH_METADATA[0]: {EPOCH_METADATA[1]: epoch}}},
-        "request_headers_to_add": [
-            {"header": {"key": EPOCH_HEADER, "value": epoch}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-        ],
+        "metadata": {"filter_metadata": {_METADATA: {"epoch": epoch, "placement": placement.value, "users": users}}},
+        "request_headers_to_add": [_set(EPOCH_HEADER, epoch), _set(PLACEMENT_HEADER, placement.value)],
     }
+
+
+def _set(header: str, value: str) -> Resource:
+    return {"header": {"key": header, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent_api.meta import CONVERSATION_HEADER, USER_HEADER
+from agent_api.placement import Placement
 from agent_api.v1alpha1.rollout import Stickiness
 from agent_api.v1alpha1.route import AgentRouteSpec, Role, RouteRevision
 from agent_gateway.connection_manager import TRANSFORM_TYPE
@@ -30,6 +31,13 @@ def split_of(route: Route, fallback: RouteRevision, *, lease_expired: bool) -> R
         "weighted_clusters": {"clusters": clusters, "use_hash_policy": True},
         "hash_policy": [_salted(header, route.spec.epoch) for header in split_headers(route.spec)],
     }
+
+
+def placement_of(route: Route, *, lease_expired: bool) -> Placement:
+    """What the split is to the verdict: by user, by chance, or none while one revision takes all."""
+    if lease_expired or sum(revision.weight > 0 for revision in route.spec.revisions) <= 1:
+        return Placement.WHOLE
+    return Placement.SPLIT_BY_USER if route.spec.stickiness is Stickiness.USER else Placement.SPLIT
 
 
 def split_headers(spec: AgentRouteSpec) -> tuple[str, ...]:

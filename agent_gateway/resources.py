@@ -49,6 +49,11 @@ def revision_of_cluster(cluster: str) -> str:
     return cluster.rpartition("/")[2]
 
 
+def agent_of_cluster(cluster: str) -> str:
+    """Name of the agent whose revision a cluster serves."""
+    return cluster.rpartition("/")[0]
+
+
 def listener_name(agent: str, port: int) -> str:
     """Name of an agent's listener; a new port is a new listener, so that the old one can drain."""
     return f"{agent}:{port}"

@@ -58,12 +58,16 @@ class ControlServer:
         return _document(applied.model_dump_json(by_alias=True))
 
     async def _observations(self, request: web.Request) -> web.Response:
-        del request
+        agent = request.query.get("agent")
+        try:
+            since = int(request.query.get("since", "0"))
+        except ValueError:
+            return _invalid("since is Unix time in whole seconds")
         try:
             in_flight = sum((await self.admin.stats(ACTIVE_REQUESTS)).values())
         except AdminUnavailableError:
             in_flight = 0
-        return _document(self.counts.observations(in_flight).model_dump_json(by_alias=True))
+        return _document(self.counts.observations(in_flight, agent, since).model_dump_json(by_alias=True))
 
     async def _ready(self, request: web.Request) -> web.Response:
         del request

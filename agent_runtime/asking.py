@@ -5,8 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from agent_api.conversation import marked_token
 from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER
-from agent_runtime.core.conversations import epoch_of, turn_of
+from agent_api.placement import PLACEMENT_HEADER
+from agent_runtime.access.caller import ANONYMOUS
+from agent_runtime.core.conversations import epoch_of, placement_of, turn_of
 from agent_runtime.core.loop import Message
 from agent_runtime.errors import invalid_field
 from agent_runtime.outputs import FormatRefused, output_format
@@ -27,9 +30,16 @@ TOKEN_BYTES = 12
 
 def turn_in(request: Request, revision: str, offered: str | None) -> Turn:
     """Place of a request in the conversation that its header names, else in the offered one, else in a new one."""
-    epoch = epoch_of(request.headers.get(EPOCH_HEADER))
-    named = request.headers.get(CONVERSATION_HEADER) or offered
-    return turn_of(named, revision, epoch, secrets.token_urlsafe(TOKEN_BYTES))
+    headers = request.headers
+    named = headers.get(CONVERSATION_HEADER) or offered
+    placement = placement_of(headers.get(PLACEMENT_HEADER), named)
+    token = marked_token(secrets.token_urlsafe(TOKEN_BYTES), placement)
+    return turn_of(named, revision, epoch_of(headers.get(EPOCH_HEADER)), token)
+
+
+def user_split_by(caller: Caller) -> str | None:
+    """The user that a gateway may have told apart: named by a credential or by the header."""
+    return None if caller.user == ANONYMOUS else caller.user
 
 
 def asker_of(request: Request, caller: Caller, turn: Turn, offered: str | None) -> Asker:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from agent_api.observations import Outcome, conversation_hash
 from agent_runtime.core.booking import RunFacts
+from agent_runtime.core.conversations import unit_of
 
 if TYPE_CHECKING:
     from agent_runtime.agent import Answer
@@ -24,6 +25,10 @@ UNANSWERED = "unanswered"
 CUT_OFF = "cut-off"
 WAITING = "waiting-for-approval"
 HANDED_BACK = "handed-back"
+CLIENT_GONE = "client-gone"
+ABANDONED = "abandoned"
+ABANDONED_SECONDS = 10.0
+"""Who leaves after so long without a first byte was failed by the agent; who leaves sooner changed his mind."""
 _log = structlog.get_logger("agent_runtime.run")
 
 
@@ -48,6 +53,7 @@ class RunRecord:
     guard_blocked: bool = False
     tool_calls: int = 0
     tool_failures: int = 0
+    left: bool = False
 
     def answered(self, answer: Answer, age_seconds: float | None = None) -> None:
         """Note an answer; one from memory has an age."""
@@ -66,6 +72,12 @@ class RunRecord:
     def ended(self, outcome: Outcome, reason: str) -> None:
         """Note another end."""
         self.outcome, self.reason = outcome, reason
+
+    def client_left(self, seconds: float, *, opened: bool) -> None:
+        """Note that the client went away after so many seconds: a failure if he had long waited for nothing."""
+        self.left = True
+        abandoned = not opened and seconds >= ABANDONED_SECONDS
+        self.ended(Outcome.ERROR if abandoned else Outcome.EXCLUDED, ABANDONED if abandoned else CLIENT_GONE)
 
     def waits(self) -> None:
         """Note that calls of tools wait for a person: the run goes on later, as another one."""
@@ -87,6 +99,7 @@ class RunRecord:
             tool_failures=self.tool_failures,
             fell_back=run is not None and run.fell_back,
             guard_blocked=self.guard_blocked,
+            left=self.left,
         )
 
 
@@ -103,10 +116,17 @@ class RunBook:
         """Note that a run starts, before its body is read."""
         return RunRecord(turn, self._ledger.begin(self._clock.now()), asyncio.get_running_loop().time())
 
-    def identify(self, record: RunRecord, turn: Turn) -> None:
-        """Say whose turn it is, once that is known: a run nobody identified counts as nothing."""
-        record.turn = turn
-        self._ledger.identify(record.ticket, turn)
+    def identify(self, record: RunRecord, turn: Turn, user: str | None) -> None:
+        """Say whose turn it is, once that is known: a run nobody identified counts as nothing.
+
+        `user` is who the gateway told apart, None if nobody.
+        """
+        record.turn = replace(turn, unit=unit_of(turn.conversation, user))
+        self._ledger.identify(record.ticket, record.turn)
+
+    def opened(self, record: RunRecord) -> None:
+        """Note that the client was shown something."""
+        self._ledger.opened(record.ticket)
 
     def end(self, record: RunRecord) -> None:
         """Book a run, count it, and write its line."""

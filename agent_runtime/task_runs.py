@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent_api.conversation import parse_conversation_id
 from agent_api.observations import Outcome
+from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.agent import ApprovalNeeded
 from agent_runtime.asking import TOKEN_BYTES, question_of
 from agent_runtime.core.conversations import turn_of
@@ -74,7 +75,7 @@ class TaskRuns:
     ) -> TaskEnd | _NotYet:
         turn = self._turn(task)
         record = self._book.begin(turn)
-        self._book.identify(record, turn)
+        self._book.identify(record, turn, None if task.user == ANONYMOUS else task.user)
         try:
             return await self._run(task, record, journal, emit, resumption)
         except (asyncio.CancelledError, HandsOff, StoreUnavailable):
@@ -115,4 +116,5 @@ class TaskRuns:
     def _turn(self, task: Task) -> Turn:
         known = parse_conversation_id(task.conversation_id or "")
         epoch = 0 if known is None else known.epoch
-        return turn_of(task.conversation_id, self._revision, epoch, secrets.token_urlsafe(TOKEN_BYTES))
+        turn = turn_of(task.conversation_id, self._revision, epoch, secrets.token_urlsafe(TOKEN_BYTES))
+        return replace(turn, first=turn.first or task.conversation_id != task.continues)

@@ -57,6 +57,8 @@ CORES = {
             "routing": ("test_routing", "test_rollout", "test_plan"),
             "commands": ("test_commands",),
             "judging": ("test_judging", "test_rollout_verdicts"),
+            "units": ("test_units", "test_judging"),
+            "counted_units": ("test_units",),
             "plan": ("test_plan",),
             "decide": ("test_decide", "test_plan", "test_status"),
             "drift": ("test_drift",),

@@ -97,7 +97,10 @@ class Analysis(ApiModel):
         description="Metrics; default: errorRate with its defaults.",
     )
     min_samples: int = Field(
-        default=50, ge=1, le=1_000_000, description="Fewest canary requests in a step before it can pass. Default 50."
+        default=50,
+        ge=1,
+        le=1_000_000,
+        description="Fewest canary conversations (users, with that stickiness) in a step before a Pass. Default 50.",
     )
     max_duration: Duration = Field(default="1h", description="Longest analysis of one step. Default 1h.")
     on_inconclusive: OnInconclusive = Field(

@@ -64,17 +64,23 @@ class BudgetHold(ApiModel):
     released: bool = Field(default=False, description="Whether a person lets it go on, on that day.")
 
 
+MAX_COUNTED_TEXT = 16_003
+"""2,000 hashes of 8 characters, and the number of halvings before them."""
+
+
 class AnalysisLedger(ApiModel):
     """Progress of the analysis, so that a new leader neither loses nor doubles an observation."""
 
     read_until: int = Field(ge=0, description="Unix time in s: observations of slots before it are in the evidence.")
     started_at: datetime = Field(description="When the analysis of this step began.")
     evidence: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=8)] = Field(
-        default={}, description="State of the evidence by metric, versioned JSON."
+        default={}, description="State of the evidence by question, versioned JSON."
     )
-    step_conversations: int = Field(default=0, ge=0, description="Canary conversations begun in this step.")
-    failed_conversations: Annotated[tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=1000)] = Field(
-        default=(), description="Hashes of conversations that failed once, and count no more."
+    users: Annotated[str, Field(max_length=MAX_COUNTED_TEXT)] = Field(
+        default="", description="Hashes of users that have counted, and how often they were halved."
+    )
+    later: Annotated[str, Field(max_length=MAX_COUNTED_TEXT)] = Field(
+        default="", description="Hashes of conversations and users that have counted with a later turn."
     )
     inconclusive: bool = Field(default=False, description="Whether maxDuration passed without a verdict.")
 

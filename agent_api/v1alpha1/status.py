@@ -64,8 +64,10 @@ class MetricReport(ApiModel):
     verdict: Verdict = Field(description="Verdict of this metric.")
     canary: Annotated[str, Field(max_length=32)] = Field(description="Estimate of the canary.")
     stable: Annotated[str, Field(max_length=32)] = Field(description="Estimate of stable.")
-    canary_requests: int = Field(ge=0, description="Requests of the canary that count.")
-    stable_requests: int = Field(ge=0, description="Requests of stable that count.")
+    canary_requests: int = Field(
+        ge=0, description="Conversations (users, with that stickiness) of the canary that count."
+    )
+    stable_requests: int = Field(ge=0, description="Conversations (users, with that stickiness) of stable that count.")
     message: ShortText = Field(description="Interval, evidence in percent of the bar, forecast.")
 
 
@@ -80,6 +82,9 @@ class AnalysisReport(ApiModel):
             max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = Field(default=(), description="One entry a metric.")
+    behind_seconds: int | None = Field(
+        default=None, ge=0, description="Age of the oldest run in flight that the evidence waits for, in steps of 30 s."
+    )
 
 
 class LastRollback(ApiModel):

@@ -8,28 +8,36 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent_api.observations import (
-    MAX_FAILED_CONVERSATIONS,
     RETAINED_SECONDS,
+    SILENT_SECONDS,
     Observations,
     Outcome,
     Slot,
+    UnitState,
+    UnitTurn,
     conversation_hash,
     latency_bucket,
+    offset_ms,
     slot_start,
 )
+from agent_api.unit_sample import UnitSample
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent_runtime.core.conversations import Turn
 
 MAX_EPOCHS_PER_SLOT = 16
 MAX_REMEMBERED_FAILURES = 16_384
+MAX_RUNS_OF_UNIT = 8
+"""Runs of one unit in one slot, of which the first one that counts is published."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
     """What a run took, beside its outcome: money in micro-dollars, tokens in both directions.
 
-    A run that a guard blocked is a request that counts, and no failure.
+    A run that a guard blocked is a request that counts, and no failure. `left`: its client went away.
     """
 
     cost_micro: int = 0
@@ -39,9 +47,36 @@ class RunFacts:
     tool_failures: int = 0
     fell_back: bool = False
     guard_blocked: bool = False
+    left: bool = False
 
 
 NO_FACTS = RunFacts()
+_OVERDUE = RunFacts(left=True)
+"""Whoever still waits then has no answer either."""
+
+
+@dataclass(slots=True)
+class _UnitRun:
+    """A run of a unit; `ended` is None while it runs."""
+
+    begun: float
+    opened: bool = False
+    ended: UnitState | None = None
+
+    def state(self, now: float) -> UnitState:
+        if self.ended is not None:
+            return self.ended
+        silent = not self.opened and now - self.begun >= SILENT_SECONDS
+        return UnitState.SILENT if silent else UnitState.RUNNING
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Runs of one unit in one slot, in the order of their start, without those that count as nothing."""
+
+    by_user: bool
+    begins: bool = False
+    runs: list[_UnitRun] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -57,7 +92,12 @@ class _Tally:
     fallbacks: int = 0
     guard_blocks: int = 0
     latency: dict[int, int] = field(default_factory=dict)
-    failed: list[str] = field(default_factory=list)
+    units: UnitSample[_Unit] = field(default_factory=UnitSample)
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is anything to publish."""
+        return self.requests > 0 or any(unit.runs for _, unit in self.units.items())
 
     def add(self, facts: RunFacts, seconds: float) -> None:
         """Count what a run took; one that memory answered says nothing of latency, cost and tokens."""
@@ -79,6 +119,25 @@ class _Running:
     begun: float
     slot: int
     turn: Turn | None = None
+    unit: _Unit | None = None
+    run: _UnitRun | None = None
+
+    def settle(self, outcome: Outcome, facts: RunFacts) -> None:
+        """Say what became of the unit's run; one that counts as nothing is taken away."""
+        if self.unit is None or self.run is None:
+            return
+        state = _state_of(outcome, facts, opened=self.run.opened)
+        if state is None:
+            self.unit.runs.remove(self.run)
+        self.run.ended = state
+
+
+def _state_of(outcome: Outcome, facts: RunFacts, *, opened: bool) -> UnitState | None:
+    if outcome is Outcome.ERROR:
+        return UnitState.UNANSWERED if facts.left and not opened else UnitState.FAILED
+    if outcome is Outcome.OK or facts.guard_blocked:
+        return UnitState.OK
+    return UnitState.LEFT if facts.left and not opened else None
 
 
 class Ledger:
@@ -115,8 +174,16 @@ class Ledger:
 
     def identify(self, ticket: int, turn: Turn) -> None:
         """Say whose turn a running run is, once its body was read; a run nobody identified counts as nothing."""
-        if ticket in self._running:
-            self._running[ticket].turn = turn
+        running = self._running.get(ticket)
+        if running is not None:
+            running.turn = turn
+            self._sample(running, turn)
+
+    def opened(self, ticket: int) -> None:
+        """Note that a running run has shown its client something."""
+        running = self._running.get(ticket)
+        if running is not None and running.run is not None:
+            running.run.opened = True
 
     def end(self, ticket: int, outcome: Outcome, now: float, facts: RunFacts = NO_FACTS) -> None:
         """Book a run's outcome and what it took, unless it was booked as overdue before.
@@ -132,8 +199,8 @@ class Ledger:
             return
         self._book(self._running.pop(ticket), outcome, self._now, facts)
 
-    def observations(self, now: float) -> Observations:
-        """Everything counted up to now."""
+    def observations(self, now: float, since: int = 0) -> Observations:
+        """Everything counted up to now of slots that begin at `since` or later."""
         self._advance(now)
         return Observations(
             instance=self._instance,
@@ -143,7 +210,9 @@ class Ledger:
             slots=tuple(
                 self._published(start, epoch, tally)
                 for start, tallies in sorted(self._slots.items())
+                if start >= since
                 for epoch, tally in sorted(tallies.items())
+                if tally.counts
             ),
         )
 
@@ -156,7 +225,7 @@ class Ledger:
                 break
             del self._running[ticket]
             self._overdue.add(ticket)
-            self._book(oldest, Outcome.ERROR, oldest.begun + self._overdue_after, NO_FACTS)
+            self._book(oldest, Outcome.ERROR, oldest.begun + self._overdue_after, _OVERDUE)
         oldest_slot = next((run.slot for run in self._running.values()), slot_start(self._now))
         settled_until = min(oldest_slot, slot_start(self._now))
         if settled_until > self._settled_until:
@@ -169,7 +238,20 @@ class Ledger:
         for start in [start for start in self._slots if start < horizon]:
             del self._slots[start]
 
+    def _sample(self, running: _Running, turn: Turn) -> None:
+        tally = None if turn.unit is None else self._tally(running.slot, turn)
+        if tally is None or turn.unit is None or running.run is not None:
+            return
+        by_user = turn.unit.by_user
+        unit = tally.units.find(turn.unit.name, lambda: _Unit(by_user))
+        if unit is not None and len(unit.runs) < MAX_RUNS_OF_UNIT:
+            running.unit, running.run = unit, _UnitRun(running.begun)
+            unit.begins = unit.begins or (turn.first and not by_user)
+            unit.runs.append(running.run)
+            unit.runs.sort(key=lambda run: run.begun)
+
     def _book(self, run: _Running, outcome: Outcome, ended: float, facts: RunFacts) -> None:
+        run.settle(outcome, facts)
         if run.turn is None or (outcome is Outcome.EXCLUDED and not facts.guard_blocked):
             return
         identity = conversation_hash(str(run.turn.conversation))
@@ -185,8 +267,6 @@ class Ledger:
         tally.add(facts, ended - run.begun)
         if outcome is Outcome.ERROR:
             tally.failures += 1
-            if len(tally.failed) < MAX_FAILED_CONVERSATIONS:
-                tally.failed.append(identity)
 
     def _tally(self, start: int, turn: Turn) -> _Tally | None:
         # Callers can forge epochs in the ids that they send: a slot holds a bounded number of them, and runs of further
@@ -217,5 +297,18 @@ class Ledger:
             tool_failures=tally.tool_failures,
             fallbacks=tally.fallbacks,
             guard_blocks=tally.guard_blocks,
-            failed_conversations=tuple(tally.failed),
+            units=tuple(self._units_of(start, tally)),
+            units_below=tally.units.below,
         )
+
+    def _units_of(self, start: int, tally: _Tally) -> Iterator[UnitTurn]:
+        for name, unit in sorted(tally.units.items()):
+            if unit.runs:
+                run = unit.runs[0]
+                yield UnitTurn(
+                    name=name,
+                    by_user=unit.by_user,
+                    begins=unit.begins,
+                    offset_ms=offset_ms(run.begun, start),
+                    state=run.state(self._now),
+                )

@@ -1,10 +1,12 @@
-"""Which conversation a run belongs to."""
+"""Which conversation a run belongs to, and what the run is evidence of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from agent_api.conversation import ConversationId, parse_conversation_id
+from agent_api.observations import conversation_hash, user_unit
+from agent_api.placement import Placement
 
 _EPOCH_DIGITS = 9
 
@@ -32,6 +34,24 @@ def turn_of(offered: str | None, revision: str, epoch: int, token: str) -> Turn:
     if known is not None and known.revision == revision:
         return Turn(known, first=False)
     return Turn(ConversationId(revision, epoch, token), first=True)
+
+
+def placement_of(header: str | None, offered: str | None) -> Placement:
+    """How the gateway placed a request; where it does not say (it is older), an id is none that was split."""
+    if header in set(Placement):
+        return Placement(header)
+    return Placement.SPLIT if offered is None else Placement.FOREIGN
+
+
+def unit_of(conversation: ConversationId, user: str | None) -> EvidenceUnit | None:
+    """What a run in a conversation is evidence of; `user` is None where no header and no credential names one.
+
+    Users who are not named are split anew with each conversation.
+    """
+    split = conversation.split
+    if split is Placement.SPLIT_BY_USER and user is not None:
+        return EvidenceUnit(user_unit(user, conversation.epoch), by_user=True)
+    return None if split is None else EvidenceUnit(conversation_hash(str(conversation)))
 
 
 def epoch_of(header: str | None) -> int:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from agent_runtime.runs import Asker, Question
 
 CLIENT_CLOSED_REQUEST = 499
-CLIENT_GONE = "client-gone"
 _log = structlog.get_logger("agent_runtime.run")
 
 
@@ -67,7 +66,7 @@ class Call(ABC):
         try:
             response = await self.respond()
         except (ClientGone, ClientDisconnect):
-            self.record.ended(Outcome.EXCLUDED, CLIENT_GONE)
+            self._left(opened=False)
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except RunFailed as failed:
             response = self.told(failed.failure.problem)
@@ -108,9 +107,13 @@ class Call(ABC):
             self.record.failed(failure)
             raise RunFailed(failure) from error
 
+    def _left(self, *, opened: bool) -> None:
+        self.record.client_left(asyncio.get_running_loop().time() - self.record.begun, opened=opened)
+
     async def streamed(self, show: Callable[[Channel], Awaitable[None]]) -> Response:
         """Answer that shows the run while it happens; raises what ends it before there is something to show."""
-        stream = RunStream(lambda channel: self._until_its_end(show, channel))
+        book, record = self.context.book, self.record
+        stream = RunStream(lambda channel: self._until_its_end(show, channel), lambda: book.opened(record))
         await stream.open(self.request)
         self._streams = True
         return StreamedAnswer(stream)
@@ -120,7 +123,7 @@ class Call(ABC):
             try:
                 await show(channel)
             except (asyncio.CancelledError, ClientGone):
-                self.record.ended(Outcome.EXCLUDED, CLIENT_GONE)
+                self._left(opened=channel.shown)
                 raise
             finally:
                 if channel.opened.is_set():

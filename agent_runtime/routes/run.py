@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent_runtime.agent import ApprovalNeeded
-from agent_runtime.asking import asker_of, question_of, turn_in
+from agent_runtime.asking import asker_of, question_of, turn_in, user_split_by
 from agent_runtime.core.events import Completed, Failed, RunStarted
 from agent_runtime.errors import Problem
 from agent_runtime.routes.body import read_run_request
@@ -91,7 +91,7 @@ class _RunCall(Call):
         caller = caller.named(body.user_id)
         question = question_of(body)
         turn = turn_in(request, context.document.revision, body.conversation_id)
-        context.book.identify(self.record, turn)
+        context.book.identify(self.record, turn, user_split_by(caller))
         return _Asked(question, asker_of(request, caller, turn, body.conversation_id), body)
 
     async def _ended(self, asked: _Asked, emit: EventSink) -> _Ended:

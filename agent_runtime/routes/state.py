@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -16,6 +16,9 @@ from agent_runtime.routes.wire import PROBLEMS
 
 if TYPE_CHECKING:
     from agent_runtime.process import ProcessContext
+
+MAX_TIME = 1 << 53
+"""Numbers beyond it are no integers to every reader of JSON."""
 
 
 def state_router(context: ProcessContext) -> APIRouter:
@@ -49,9 +52,9 @@ def state_router(context: ProcessContext) -> APIRouter:
         return Response(found.model_dump_json(by_alias=True), media_type="application/json")
 
     @router.get(OBSERVATIONS_PATH, response_model=Observations)
-    async def observations() -> Response:
-        """Counts for the verdict."""
-        counted = context.ledger.observations(context.clock.now())
+    async def observations(since: Annotated[int, Query(ge=0, le=MAX_TIME)] = 0) -> Response:
+        """Counts for the verdict, of slots that begin at `since` (Unix time in seconds) or later."""
+        counted = context.ledger.observations(context.clock.now(), since)
         return Response(counted.model_dump_json(by_alias=True), media_type="application/json")
 
     return router

@@ -43,16 +43,19 @@ class Channel:
     """Bounded queue from a run to its stream: a reader that does not read holds the run up, and fills no memory.
 
     It opens with the first event that says something: until then nothing has been answered, and a failure may still be.
+    A reader who was held long enough is answered before; `shown` tells whether he has seen something, `on_shown` when.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_shown: Callable[[], None] | None = None) -> None:
         self.opened = asyncio.Event()
+        self.shown = False
+        self._on_shown = on_shown
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_QUEUED)
 
     async def send(self, event: bytes, *, opens: bool = True) -> None:
         """Pass an event on, when there is room; raises ClientGone if there is none for STALLED_SECONDS."""
         if opens:
-            self.opened.set()
+            self._show()
         if not self._queue.full():
             self._queue.put_nowait(event)
             return
@@ -61,6 +64,12 @@ class Channel:
                 await self._queue.put(event)
         except TimeoutError:
             raise ClientGone from None
+
+    def _show(self) -> None:
+        self.opened.set()
+        if not self.shown and self._on_shown is not None:
+            self._on_shown()
+        self.shown = True
 
     async def fill(self, work: Callable[[Channel], Awaitable[None]]) -> None:
         """Let work send its events; the channel ends with it."""
@@ -89,8 +98,8 @@ class Channel:
 class RunStream:
     """A run that is shown while it happens: what `work` sends, cancelled when the client goes away."""
 
-    def __init__(self, work: Callable[[Channel], Awaitable[None]]) -> None:
-        self._channel = Channel()
+    def __init__(self, work: Callable[[Channel], Awaitable[None]], on_shown: Callable[[], None] | None = None) -> None:
+        self._channel = Channel(on_shown)
         self._task = asyncio.create_task(self._channel.fill(work))
 
     async def open(self, request: Request) -> None:

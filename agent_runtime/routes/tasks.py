@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,8 +13,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER
-from agent_runtime.core.conversations import epoch_of, turn_of
+from agent_api.meta import CONVERSATION_HEADER
+from agent_runtime.asking import turn_in
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.routes.answering import answer_or_problem, claimed_user
 from agent_runtime.routes.body import invalid_fields, read_body
@@ -53,7 +52,6 @@ IDEMPOTENCY_HEADER = "idempotency-key"
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{24}")
 _CALL_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_TOKEN_BYTES = 12
 _QUEUE_RETRY_SECONDS = 5
 
 
@@ -232,8 +230,7 @@ class _Routes:
     def _order(self, request: Request, body: RunRequest, user: str, key: str | None) -> TaskOrder:
         desk = self._desk
         continues = request.headers.get(CONVERSATION_HEADER) or body.conversation_id
-        epoch = epoch_of(request.headers.get(EPOCH_HEADER))
-        turn = turn_of(continues, desk.revision, epoch, secrets.token_urlsafe(_TOKEN_BYTES))
+        turn = turn_in(request, desk.revision, body.conversation_id)
         return TaskOrder(
             request=body.model_dump(mode="json"),
             user=user,

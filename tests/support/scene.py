@@ -6,7 +6,15 @@ import itertools
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from agent_api.observations import SLOT_SECONDS, Observations, Slot, slot_start
+from agent_api.observations import (
+    SLOT_SECONDS,
+    Observations,
+    Slot,
+    UnitState,
+    UnitTurn,
+    conversation_hash,
+    slot_start,
+)
 from agent_api.v1alpha1.rollout import (
     Analysis,
     AnalysisMetric,
@@ -84,27 +92,46 @@ def broken(reason: FailureReason = FailureReason.CRASH_LOOP) -> RevisionHealth:
     return replace(starting(), failure=PodFailure(reason, f"pod p: {reason}"))
 
 
-def slot(
-    revision: str,
-    start: int,
-    requests: int,
-    failures: int = 0,
+def unit(
+    name: str,
+    state: UnitState = UnitState.OK,
     *,
-    epoch: int = 1,
-    conversations: int | None = None,
-    failed: tuple[str, ...] | None = None,
-) -> Slot:
-    """A slot in which every request is its own conversation, unless the case says otherwise."""
-    names = tuple(f"{revision}{start}{number}"[-16:] for number in range(failures)) if failed is None else failed
+    begins: bool = True,
+    by_user: bool = False,
+    offset_ms: int = 0,
+) -> UnitTurn:
+    """What one conversation, or user, did in a slot; its hash is that of `name`."""
+    hashed = conversation_hash(name)
+    return UnitTurn(name=hashed, begins=begins and not by_user, by_user=by_user, offset_ms=offset_ms, state=state)
+
+
+def units_slot(revision: str, start: int, *turns: UnitTurn, epoch: int = 1, below: str = "") -> Slot:
+    """A slot that names these units."""
+    failures = sum(turn.state in {UnitState.FAILED, UnitState.UNANSWERED} for turn in turns)
     return Slot(
         revision=revision,
         epoch=epoch,
         start=start,
-        requests=requests,
+        requests=len(turns),
         failures=failures,
-        conversations=requests if conversations is None else conversations,
-        failed_conversations=names,
+        conversations=sum(turn.begins for turn in turns),
+        units=turns,
+        units_below=below,
     )
+
+
+def slot(revision: str, start: int, requests: int, failures: int = 0, *, epoch: int = 1) -> Slot:
+    """A slot in which every request, at most MAX_UNITS, is its own conversation, and the first ones fail."""
+    turns = (
+        unit(f"{revision}/{start}/{number}", UnitState.FAILED if number < failures else UnitState.OK)
+        for number in range(requests)
+    )
+    return units_slot(revision, start, *turns, epoch=epoch)
+
+
+def older_slot(revision: str, start: int, requests: int, failures: int = 0, *, epoch: int = 1) -> Slot:
+    """A slot of a pod that knows no units."""
+    return Slot(revision=revision, epoch=epoch, start=start, requests=requests, failures=failures, conversations=0)
 
 
 def observed(*slots: Slot, settled_until: int, instance: str = "pod-a", since: int = 0) -> Observations:
@@ -139,6 +166,7 @@ class Scene:
     command: Command | None = None
     slots: list[Slot] = field(default_factory=list)
     complete: bool = True
+    held_at: int | None = None
     canary_spend: CanarySpend | None = None
     through_json: bool = False
     notes: list[Note] = field(default_factory=list)
@@ -204,6 +232,11 @@ class Scene:
                 self.slots.append(slot(name, start, requests, failures, epoch=self.route.epoch))
         return self.passes(SLOT_SECONDS)
 
+    def is_held_at(self, moment: int | None) -> Scene:
+        """A run that began at Unix time `moment` is in flight on some pod; None: none is."""
+        self.held_at = None if moment is None else slot_start(moment)
+        return self
+
     def serve_well(self, slots: int = 40) -> Scene:
         for _ in range(slots):
             self.serve(canary=(20, 0), stable=(20, 0))
@@ -219,7 +252,7 @@ class Scene:
     def seen(self) -> Seen:
         if self.gateways_follow:
             self.gateways_acknowledge()
-        settled = slot_start(self.now.timestamp())
+        settled = slot_start(self.now.timestamp()) if self.held_at is None else self.held_at
         return Seen(
             target=self.target,
             replicas=self.replicas,

@@ -263,7 +263,8 @@ class Observer:
         runtime = [pod for side in sides if side for pod in self._pods(agent.namespace, REVISION_LABEL, side)]
         gateways = self.gateway_pods(agent.namespace)
         peers = [*filter(None, map(runtime_peer, runtime)), *filter(None, map(gateway_peer, gateways))]
-        answers = await self._peers.observations(peers)
+        ledger = route.spec.rollout.analysis
+        answers = await self._peers.observations(peers, agent.name, 0 if ledger is None else ledger.read_until)
         needed = {pod["metadata"]["name"] for pod in (*runtime, *gateways) if is_ready(pod)}
         return tuple(answers.values()), needed <= answers.keys()
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 import aiohttp
 from pydantic import ValidationError
@@ -66,14 +67,18 @@ class Peers:
         self._session = session
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
 
-    async def observations(self, peers: Iterable[Peer]) -> dict[str, Observations]:
-        """Observations by pod name; a pod that did not answer is missing."""
+    async def observations(self, peers: Iterable[Peer], agent: str, since: int) -> dict[str, Observations]:
+        """Observations of an agent by pod name, of slots from `since` (Unix time in seconds) on.
+
+        A pod that did not answer is missing; an older one may answer with more than it was asked for.
+        """
         asked = list(peers)
-        answers = await asyncio.gather(*(self._observations(peer) for peer in asked))
+        path = f"{OBSERVATIONS_PATH}?{urlencode({'agent': agent, 'since': since})}"
+        answers = await asyncio.gather(*(self._observations(peer, path) for peer in asked))
         return {peer.name: answer for peer, answer in zip(asked, answers, strict=True) if answer is not None}
 
-    async def _observations(self, peer: Peer) -> Observations | None:
-        status, body = await self._get(peer, OBSERVATIONS_PATH)
+    async def _observations(self, peer: Peer, path: str) -> Observations | None:
+        status, body = await self._get(peer, path)
         if status != HTTPStatus.OK:
             return None
         try:

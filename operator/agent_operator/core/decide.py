@@ -40,6 +40,7 @@ def decide(snapshot: Snapshot, now: datetime) -> Decision:
         waiting=transition.waiting,
         look_again=_look_again(snapshot, transition.look_again, spending.look_again),
         judgement=judging.judge(transition.route, seen, now),
+        behind_seconds=judging.behind_seconds(transition.route, seen, now),
         acknowledged=seen.acknowledged and not changed,
         overdue=transition.overdue,
         live=_live(snapshot, spending.ledger, routing.name_of(transition.route, Role.CANARY)),

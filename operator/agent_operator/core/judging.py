@@ -1,58 +1,183 @@
-"""From observations to a verdict: which requests count, in which slot, and what the evidence then says.
+"""From observations to a verdict: what was randomised, in which slot, and what the evidence then says.
 
-A slot is read once all its requests have ended on every pod, and never again: `read_until` and the evidence that
-the slots made are written together. Only conversations begun in this epoch count, up to their first failure.
+A slot is read once all its runs have ended on every pod, and never again: `read_until` and the evidence that the slots
+made are written together. Only conversations and users that were split in this epoch count, each once a question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 
-from agent_api.observations import RETAINED_SECONDS, Observations, Slot, slot_start
+from agent_api.observations import RETAINED_SECONDS, Observations, Slot, UnitTurn, slot_start
 from agent_api.quantities import fraction, seconds
-from agent_api.v1alpha1.rollout import AnalysisMetric
+from agent_api.v1alpha1.rollout import Analysis, AnalysisMetric, Stickiness
 from agent_api.v1alpha1.route import AgentRouteSpec, AnalysisLedger, Role
+from agent_api.v1alpha1.status import Verdict
 from agent_operator.core import routing
 from agent_operator.core.analysis.betting import begin_step, initial_evidence, observe
 from agent_operator.core.analysis.evidence import Evidence, Margin
 from agent_operator.core.analysis.state import EvidenceStateError, from_state, to_state
 from agent_operator.core.analysis.verdict import Judgement, MetricEvidence
 from agent_operator.core.analysis.verdict import judge as judge_metrics
+from agent_operator.core.counted_units import CountedUnits, read_counted
 from agent_operator.core.facts import Seen
+from agent_operator.core.units import Answers, Question, answer, units_of
 
 ALPHA = 0.05
-MAX_FAILED_CONVERSATIONS = 1000
+WEIGHTS = {Question.FIRST: 1.0, Question.LATER: 0.5, Question.UNANSWERED: 0.25}
+"""How the error probability of a Fail is shared out: the more that a question finds alone, the more it gets."""
+UNANSWERED_INCREASE = 0.5
+"""So many more may go without an answer: clients differ in patience, a canary that hangs answers nobody."""
+BEHIND_STEP_SECONDS = 30
 MAX_REQUESTS = 1_000_000
-MAX_HASH_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
-    """Requests of one revision in one slot, over all pods."""
+class _Reading:
+    """Evidence by question, and the units that have counted, while slots are added."""
 
-    requests: int = 0
-    failures: int = 0
-    conversations: int = 0
+    evidence: Mapping[str, Evidence]
+    users: CountedUnits
+    later: CountedUnits
+
+    def adding(self, stable: Iterable[Slot], canary: Iterable[Slot], margins: Mapping[str, Margin]) -> _Reading:
+        """Add what both revisions did in one slot; what still runs is taken as stable's failure, the canary's success.
+
+        That can hide that the canary is worse, and never make it look worse.
+        """
+        one, other = _Side.of(stable, self), _Side.of(canary, self)
+        if not (one.is_news or other.is_news):
+            return self
+        evidence = dict(self.evidence)
+        for question in Question:
+            asked, against = one.answers(question, running=True), other.answers(question, running=False)
+            evidence[question] = observe(evidence[question], asked.buckets, against.buckets, margins[question])
+        return _Reading(
+            evidence,
+            self.users.adding(one.new_users | other.new_users),
+            self.later.adding(one.seen_again | other.seen_again),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What counts of one revision in one slot. `others` are requests of pods that know no units: each is one."""
+
+    firsts: tuple[UnitTurn, ...]
+    laters: tuple[UnitTurn, ...]
+    others: Answers
+
+    @classmethod
+    def of(cls, slots: Iterable[Slot], reading: _Reading) -> _Side:
+        together = tuple(slots)
+        firsts, laters = [], []
+        for name, turn in units_of(together).items():
+            if turn.begins or (turn.by_user and reading.users.admits(name)):
+                firsts.append(turn)
+            elif (not turn.by_user or reading.users.has(name)) and reading.later.admits(name):
+                laters.append(turn)
+        older = [slot for slot in together if slot.units is None]
+        others = Answers(sum(slot.requests for slot in older), sum(slot.failures for slot in older))
+        return cls(tuple(firsts), tuple(laters), others)
 
     @property
-    def buckets(self) -> tuple[int, int]:
-        """Requests that did well, and that failed."""
-        return self.requests - self.failures, self.failures
+    def is_news(self) -> bool:
+        return bool(self.firsts or self.laters or self.others.asked)
+
+    @property
+    def new_users(self) -> frozenset[str]:
+        return frozenset(turn.name for turn in self.firsts if turn.by_user)
+
+    @property
+    def seen_again(self) -> frozenset[str]:
+        return frozenset(turn.name for turn in self.laters)
+
+    def answers(self, question: Question, *, running: bool) -> Answers:
+        said = answer(question, self.laters if question is Question.LATER else self.firsts, running=running)
+        if question is not Question.FIRST:
+            return said
+        return Answers(said.asked + self.others.asked, said.yes + self.others.yes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """The two revisions that are compared, and the slots of the epoch in the order of their time."""
+
+    stable: str
+    canary: str
+    slots: tuple[Slot, ...]
+    margins: Mapping[str, Margin]
+
+    @classmethod
+    def of(cls, route: AgentRouteSpec, seen: Seen) -> _Comparison | None:
+        stable, canary = routing.name_of(route, Role.STABLE), routing.name_of(route, Role.CANARY)
+        if not seen.complete or not seen.observations or stable is None or canary is None:
+            return None
+        slots = [s for s in _slots(seen.observations) if s.epoch == route.epoch and s.revision in {stable, canary}]
+        slots.sort(key=lambda slot: slot.start)
+        return cls(stable, canary, tuple(slots), margins_of(seen.rollout.canary.analysis))
+
+    def readings(self, reading: _Reading, since: int, until: float) -> Iterator[_Reading]:
+        """What is known after each slot from `since` to before `until`."""
+        fresh = (slot for slot in self.slots if since <= slot.start < until)
+        for _, together in groupby(fresh, key=lambda slot: slot.start):
+            both = tuple(together)
+            stable = [slot for slot in both if slot.revision == self.stable]
+            canary = [slot for slot in both if slot.revision == self.canary]
+            grown = reading.adding(stable, canary, self.margins)
+            if grown is not reading:
+                reading = grown
+                yield grown
 
 
 def read(route: AgentRouteSpec, seen: Seen, now: datetime) -> AgentRouteSpec:
     """Add settled slots to the evidence; the same route if there is nothing new."""
-    stable, canary = routing.name_of(route, Role.STABLE), routing.name_of(route, Role.CANARY)
-    if not seen.complete or not seen.observations or stable is None or canary is None:
+    comparison = _Comparison.of(route, seen)
+    if comparison is None:
         return route
-    settled = slot_start(min(observed.settled_until for observed in seen.observations))
+    settled = settled_until(seen)
     ledger = route.rollout.analysis or first_ledger(route, seen, now)
-    changed = _read_slots(ledger, route, seen, (stable, canary, settled))
-    if changed is ledger and not _due(ledger, settled):
+    readings = tuple(comparison.readings(_reading_of(ledger), ledger.read_until, settled))
+    if not readings and not _due(ledger, settled):
         return route
-    return routing.edit_ledger(route, analysis=changed.model_copy(update={"read_until": settled}))
+    changes = {"read_until": settled, **(_kept(readings[-1]) if readings else {})}
+    return routing.edit_ledger(route, analysis=ledger.model_copy(update=changes))
+
+
+def settled_until(seen: Seen) -> int:
+    """Unix time in seconds before which no run is in flight on any pod that answered."""
+    return slot_start(min(observed.settled_until for observed in seen.observations))
+
+
+def ahead(route: AgentRouteSpec, seen: Seen, now: datetime) -> Judgement | None:
+    """A Fail that shows already in slots whose runs have not all ended; else None. It is never stored, nor a Pass.
+
+    A run in flight counts as stable's failure and as the canary's success, so that it can only hide a Fail. Each slot
+    is looked at with those before it alone: what has begun since must not hide what has ended.
+    """
+    comparison = _Comparison.of(route, seen)
+    if comparison is None:
+        return None
+    ledger = route.rollout.analysis or first_ledger(route, seen, now)
+    for reading in comparison.readings(_reading_of(ledger), ledger.read_until, now.timestamp()):
+        judgement = _judged(reading.evidence, ledger, seen, now)
+        if judgement.verdict is Verdict.FAIL:
+            return judgement
+    return None
+
+
+def behind_seconds(route: AgentRouteSpec, seen: Seen, now: datetime) -> int | None:
+    """How far the evidence is behind, as a run is in flight that began then; None if it is not, or nobody knows.
+
+    In steps of BEHIND_STEP_SECONDS, so that it does not change at each look.
+    """
+    if _Comparison.of(route, seen) is None:
+        return None
+    behind = int(now.timestamp() - settled_until(seen)) // BEHIND_STEP_SECONDS * BEHIND_STEP_SECONDS
+    return behind or None
 
 
 def _due(ledger: AnalysisLedger, settled: int) -> bool:
@@ -61,17 +186,16 @@ def _due(ledger: AnalysisLedger, settled: int) -> bool:
 
 
 def first_ledger(route: AgentRouteSpec, seen: Seen, now: datetime) -> AnalysisLedger:
-    """The ledger of an analysis that begins at `now`, with nothing read but what stable did before the rollout."""
+    """The ledger of an analysis, with nothing read but what stable did before the rollout; its clock is the step's."""
     stable, began = routing.name_of(route, Role.STABLE), route.rollout.started_at or now
     history = [s for s in _slots(seen.observations) if s.revision == stable and s.epoch < route.epoch]
     failures = sum(slot.failures for slot in history)
     counts = (sum(slot.requests for slot in history) - failures, failures)
-    evidence = to_state(initial_evidence(counts if sum(counts) else None))
-    metrics = seen.rollout.canary.analysis.metrics
+    first, nothing = to_state(initial_evidence(counts if sum(counts) else None)), to_state(initial_evidence(None))
     return AnalysisLedger(
         read_until=slot_start(began.timestamp()),
-        started_at=now,
-        evidence={metric.name.value: evidence for metric in metrics},
+        started_at=route.rollout.step_since or now,
+        evidence={q.value: nothing if q is Question.UNANSWERED else first for q in Question},
     )
 
 
@@ -81,71 +205,31 @@ def _slots(observations: Iterable[Observations]) -> Iterable[Slot]:
 
 def _is_plausible(slot: Slot) -> bool:
     """Whether the counts of a slot fit together: a runtime image may be anybody's, and must not stop the operator."""
-    return (
-        len(slot.failed_conversations) <= slot.failures <= slot.requests <= MAX_REQUESTS
-        and slot.conversations <= slot.requests
-        and all(len(name) <= MAX_HASH_LENGTH for name in slot.failed_conversations)
-    )
+    return slot.failures <= slot.requests <= MAX_REQUESTS and slot.conversations <= slot.requests
 
 
-def _read_slots(
-    ledger: AnalysisLedger, route: AgentRouteSpec, seen: Seen, between: tuple[str, str, int]
-) -> AnalysisLedger:
-    stable, canary, settled = between
-    fresh = sorted(
-        (
-            slot
-            for slot in _slots(seen.observations)
-            if slot.epoch == route.epoch
-            and slot.revision in {stable, canary}
-            and ledger.read_until <= slot.start < settled
-            and slot.requests
-        ),
-        key=lambda slot: slot.start,
-    )
-    failed = dict.fromkeys(ledger.failed_conversations)
-    for start in sorted({slot.start for slot in fresh}):
-        together = [slot for slot in fresh if slot.start == start]
-        counted = {
-            name: _count((slot for slot in together if slot.revision == name), failed) for name in (stable, canary)
-        }
-        ledger = _observe(ledger, seen, counted[stable], counted[canary])
-    if not fresh:
-        return ledger
-    return ledger.model_copy(update={"failed_conversations": tuple(failed)[:MAX_FAILED_CONVERSATIONS]})
+def _reading_of(ledger: AnalysisLedger) -> _Reading:
+    evidence = {question.value: _evidence_of(ledger, question) for question in Question}
+    return _Reading(evidence, read_counted(ledger.users), read_counted(ledger.later))
 
 
-def _count(slots: Iterable[Slot], failed: dict[str, None]) -> _Counted:
-    """Sum slots; a conversation that failed before counts no more. `failed` grows by those that fail here."""
-    requests = failures = conversations = 0
-    for slot in slots:
-        again = 0
-        for name in slot.failed_conversations:
-            again += name in failed
-            failed[name] = None
-        requests += slot.requests - again
-        failures += slot.failures - again
-        conversations += slot.conversations
-    return _Counted(requests, failures, conversations)
+def _kept(reading: _Reading) -> dict[str, object]:
+    evidence = {name: to_state(evidence) for name, evidence in reading.evidence.items()}
+    return {"evidence": evidence, "users": str(reading.users), "later": str(reading.later)}
 
 
-def _observe(ledger: AnalysisLedger, seen: Seen, stable: _Counted, canary: _Counted) -> AnalysisLedger:
-    evidence = {
-        metric.name.value: to_state(
-            observe(_evidence_of(ledger, metric), stable.buckets, canary.buckets, margin_of(metric))
-        )
-        for metric in seen.rollout.canary.analysis.metrics
-    }
-    conversations = ledger.step_conversations + canary.conversations
-    return ledger.model_copy(update={"evidence": evidence, "step_conversations": conversations})
-
-
-def _evidence_of(ledger: AnalysisLedger, metric: AnalysisMetric) -> Evidence:
-    """Evidence of a metric; that of another version, or of a metric just added, begins anew."""
+def _evidence_of(ledger: AnalysisLedger, question: Question) -> Evidence:
+    """Evidence of a question; that of another version, or of a question that is new, begins anew."""
     try:
-        return from_state(ledger.evidence.get(metric.name.value, ""))
+        return from_state(ledger.evidence.get(question.value, ""))
     except EvidenceStateError:
         return initial_evidence(None)
+
+
+def margins_of(analysis: Analysis) -> dict[str, Margin]:
+    """Most that the canary may be worse, by question."""
+    errors = margin_of(analysis.metrics[0])
+    return {Question.FIRST: errors, Question.LATER: errors, Question.UNANSWERED: Margin(UNANSWERED_INCREASE)}
 
 
 def margin_of(metric: AnalysisMetric) -> Margin:
@@ -156,22 +240,28 @@ def margin_of(metric: AnalysisMetric) -> Margin:
 def judge(route: AgentRouteSpec, seen: Seen, now: datetime) -> Judgement | None:
     """Judge the canary as of now; None while nothing was read."""
     ledger = route.rollout.analysis
-    if ledger is None:
-        return None
+    return None if ledger is None else _judged(_reading_of(ledger).evidence, ledger, seen, now)
+
+
+def _judged(evidence: Mapping[str, Evidence], ledger: AnalysisLedger, seen: Seen, now: datetime) -> Judgement:
     analysis = seen.rollout.canary.analysis
+    margins = margins_of(analysis)
+    gating = any(metric.gating for metric in analysis.metrics)
     metrics = [
         MetricEvidence(
-            name=metric.name.value,
-            evidence=_evidence_of(ledger, metric),
-            margin=margin_of(metric),
-            gating=metric.gating,
+            name=question.value,
+            evidence=evidence[question],
+            margin=margins[question],
+            gating=gating,
+            proves=question is Question.FIRST,
+            weight=WEIGHTS[question],
         )
-        for metric in analysis.metrics
+        for question in Question
     ]
     return judge_metrics(
         metrics,
-        step_canary_requests=max(metric.evidence.step.canary_requests for metric in metrics),
-        step_canary_conversations=ledger.step_conversations,
+        unit="users" if seen.rollout.canary.stickiness is Stickiness.USER else "conversations",
+        step_canary_units=evidence[Question.FIRST].step.canary_requests,
         min_samples=analysis.min_samples,
         elapsed_s=(now - ledger.started_at).total_seconds(),
         max_duration_s=seconds(analysis.max_duration),
@@ -204,5 +294,5 @@ def _begin(
             evidence[name] = to_state(change(from_state(state)))
         except EvidenceStateError:
             evidence[name] = to_state(initial_evidence(None))
-    changes = {"evidence": evidence, "started_at": now.astimezone(UTC), "step_conversations": 0, "inconclusive": False}
+    changes = {"evidence": evidence, "started_at": now.astimezone(UTC), "inconclusive": False}
     return ledger.model_copy(update=changes)

@@ -97,7 +97,7 @@ class Decision:
     """What one reconcile wants; `route` None: there is nothing to route yet.
 
     `seen` is what it rests on, None without a route. `live` is what pods read again while they run, `spend` what is
-    told of money.
+    told of money, `behind_seconds` how far the evidence is behind.
     """
 
     route: AgentRouteSpec | None
@@ -111,3 +111,4 @@ class Decision:
     overdue: bool = False
     live: LiveDocument | None = None
     spend: Spend | None = None
+    behind_seconds: int | None = None

@@ -308,6 +308,8 @@ def _progress(view: _View) -> dict[str, Any]:
         status["step"] = position
     if view.decision.judgement is not None:
         status["analysis"] = _analysis(view.decision.judgement)
+        if view.decision.behind_seconds is not None:
+            status["analysis"]["behindSeconds"] = view.decision.behind_seconds
     return status
 
 
@@ -332,12 +334,13 @@ def _metric(report: MetricReport) -> dict[str, Any]:
 
 
 def _evidence_line(report: MetricReport) -> str:
-    parts = [f"evidence to fail {report.fail_percent} %, to pass {report.pass_percent} %"]
+    passing = "" if report.pass_percent is None else f", to pass {report.pass_percent} %"
+    parts = [f"evidence to fail {report.fail_percent} %{passing}"]
     if report.estimate is not None:
         low, high = 100 * report.estimate.low, 100 * report.estimate.high
         parts.insert(0, f"canary {100 * report.estimate.difference:+.1f} points [{low:+.1f}, {high:+.1f}]")
     if report.requests_to_go is not None:
-        parts.append(f"about {report.requests_to_go} more canary requests")
+        parts.append(f"about {report.requests_to_go} more at the canary")
     return "; ".join(parts)
 
 

@@ -43,7 +43,7 @@ SPEC = AgentRouteSpec(
         history=("support-aaaaaaaaaa",),
         draining=(Drain(revision="support-dddddddddd", until=MOMENT),),
         analysis=AnalysisLedger(
-            read_until=1, started_at=MOMENT, evidence={"errorRate": "{}"}, failed_conversations=("abc",)
+            read_until=1, started_at=MOMENT, evidence={"errorRate": "{}"}, users="0:0123abcd", later="1:"
         ),
         command=ObservedCommand(id="1", verb="promote", result=CommandResult.DONE, message="Promoted."),
     ),

@@ -197,9 +197,7 @@ async def test_outcomes_are_observed_and_measured(start_runtime, provider, docum
     assert sum(slot.requests for slot in observed.slots) == 2
     assert sum(slot.failures for slot in observed.slots) == sum(slot.conversations for slot in observed.slots) == 1
     assert {slot.epoch for slot in observed.slots} == {2}
-    assert [hashes for slot in observed.slots for hashes in slot.failed_conversations] == [
-        conversation_hash(conversation)
-    ]
+    assert {unit.name for slot in observed.slots for unit in slot.units or ()} == {conversation_hash(conversation)}
     _, metrics = await runtime.get("/metrics")
     assert f'agent_requests_total{{outcome="ok",revision="{REVISION}"}} 2.0' in metrics
     assert f'model_attempts_total{{model="gpt-x",result="refused",revision="{REVISION}"}} 1.0' in metrics
@@ -237,7 +235,8 @@ async def test_client_that_goes_away_is_excluded_and_frees_the_model(start_runti
     await asyncio.wait_for(provider.aborted.wait(), 5)
     (line,) = runtime.process.lines("run")
     assert (line["outcome"], line["reason"]) == ("excluded", "client-gone")
-    assert (await runtime.observations())["slots"] == []
+    (slot,) = (await runtime.observations())["slots"]
+    assert (slot["requests"], [unit["state"] for unit in slot["units"]]) == (0, ["left"])
 
 
 async def test_body_that_breaks_off_is_excluded(runtime):

@@ -34,7 +34,7 @@ class Silent:
     async def not_ready_reason(self, peer):
         return self.reasons.get(peer.name, "")
 
-    async def observations(self, peers):
+    async def observations(self, peers, agent, since):
         return {}
 
     async def report(self, peer):

@@ -25,6 +25,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def _serve(body: bytes, path: str, status: int = 200) -> tuple[web.AppRunner, Peer]:
     async def answer(request: web.Request) -> web.StreamResponse:
+        assert path != "/observations" or request.query_string == "agent=support&since=5"
         response = web.StreamResponse(status=status)
         await response.prepare(request)
         size = max(1, len(body) // PIECES)
@@ -51,7 +52,7 @@ def _observations(slots: int) -> bytes:
 async def test_an_answer_in_many_pieces_is_read_whole(session):
     runner, peer = await _serve(_observations(5000), "/observations")
     try:
-        answers = await Peers(session).observations([peer])
+        answers = await Peers(session).observations([peer], "support", 5)
     finally:
         await runner.cleanup()
     assert len(answers["pod"].slots) == 5000
@@ -61,7 +62,7 @@ async def test_an_answer_beyond_the_bound_answers_nothing(session, monkeypatch):
     monkeypatch.setattr(peers_module, "MAX_BYTES", 1000)
     runner, peer = await _serve(_observations(5000), "/observations")
     try:
-        assert await Peers(session).observations([peer]) == {}
+        assert await Peers(session).observations([peer], "support", 5) == {}
     finally:
         await runner.cleanup()
 

@@ -336,7 +336,7 @@ def test_the_analysis_is_reported_with_its_evidence():
     cluster = rolling(ANALYZED)
     start = slot_start(cluster.now.timestamp())
     slots = [
-        slot(name, start + 5 * number, 100, failures, epoch=1, failed=())
+        slot(name, start + 5 * number, 50, failures)
         for number in range(4)
         for name, failures in ((cluster.stable, 1), (cluster.canary, 2))
     ]
@@ -345,10 +345,23 @@ def test_the_analysis_is_reported_with_its_evidence():
     analysis = cluster.status["analysis"]
     metric = analysis["metrics"][0]
     assert analysis["verdict"] == "InsufficientData"
-    assert (metric["name"], metric["canary"], metric["stable"]) == ("errorRate", "2.0 %", "1.0 %")
-    assert (metric["canaryRequests"], metric["stableRequests"]) == (400, 400)
-    assert re.search(r"canary \+1\.0 points \[[-+]\d.*\]; evidence to fail \d+ %, to pass \d+ %", metric["message"])
+    assert (metric["name"], metric["canary"], metric["stable"]) == ("errorRate", "4.0 %", "2.0 %")
+    assert (metric["canaryRequests"], metric["stableRequests"]) == (200, 200)
+    assert re.search(r"canary \+2\.0 points \[[-+]\d.*\]; evidence to fail \d+ %, to pass \d+ %", metric["message"])
     assert cluster.status["message"].endswith("analysis: errorRate: the evidence does not suffice yet")
+
+
+def test_status_says_how_far_the_evidence_is_behind_and_why():
+    cluster = rolling(ANALYZED)
+    start = slot_start(cluster.now.timestamp())
+    cluster.observations, cluster.complete = (observed(slot(cluster.stable, start, 5), settled_until=start),), True
+    cluster.passes(95).run()
+    assert "the evidence is 90 s behind, as a run that began then is still in flight" in cluster.status["message"]
+    cluster.observations = (observed(slot(cluster.stable, start, 5), settled_until=start + 90),)
+    cluster.run()
+    assert "behindSeconds" not in cluster.status["analysis"]
+    cluster.passes(61).run()
+    assert cluster.status["analysis"]["behindSeconds"] == 60
 
 
 def test_an_analysis_of_nothing_shows_dashes():

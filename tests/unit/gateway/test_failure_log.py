@@ -39,7 +39,7 @@ def entry(number: int) -> str:
         "outcome": None,
         "method": "POST",
         "conversation": None,
-        "request_id": f"r{number}",
+        "user": f"u{number}",
     }
     return json.dumps(fields) + "\n"
 

@@ -146,12 +146,57 @@ def test_every_forwarding_rule_has_the_epoch_no_deadline_and_a_long_idle_timeout
     for rule in table(STABLE, CANARY, DRAINING, stickiness="User"):
         if "route" not in rule:
             continue
-        assert rule["request_headers_to_add"] == [
-            {"header": {"key": "x-greylag-epoch", "value": "7"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-        ]
+        assert headers_of(rule)["x-greylag-epoch"] == "7"
         assert rule["metadata"]["filter_metadata"]["greylag"]["epoch"] == "7"
         assert rule["route"]["timeout"] == "0s"
         assert rule["route"]["idle_timeout"] == "3660s"
+
+
+def headers_of(rule: dict[str, Any]) -> dict[str, str]:
+    """What a rule sets, whatever the client sent."""
+    assert all(added["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD" for added in rule["request_headers_to_add"])
+    return {added["header"]["key"]: added["header"]["value"] for added in rule["request_headers_to_add"]}
+
+
+def placements(rules: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """How each rule says that it placed a request: to the runtime, and to the log of failures."""
+    told: dict[str, set[str]] = {}
+    for rule in rules:
+        if "route" in rule:
+            logged = rule["metadata"]["filter_metadata"]["greylag"]["placement"]
+            told.setdefault(rule["name"], set()).update({logged, headers_of(rule)["x-greylag-placed"]})
+    return told
+
+
+@pytest.mark.parametrize(
+    ("rules", "split"),
+    [
+        (table(STABLE, CANARY, DRAINING), "split"),
+        (table(STABLE, CANARY, DRAINING, stickiness="User"), "split-by-user"),
+        (table(STABLE, CANARY, DRAINING, lease_expired=True), "whole"),
+        (table(revision("v1", 100), revision("v2", 0, "Canary")), "whole"),
+        (table(revision("v1", 0), revision("v2", 100, "Canary"), stickiness="User"), "whole"),
+    ],
+    ids=["by chance", "by user", "without a lease", "nothing at the canary", "all at the canary"],
+)
+def test_every_forwarding_rule_says_how_it_placed_a_request(rules: list[dict[str, Any]], split: str) -> None:
+    assert placements(rules) == {
+        "follow-up": {"foreign"},
+        "pin": {"pinned"},
+        "foreign-id": {"foreign"},
+        "split-lifted": {split},
+        "split": {split},
+    }
+
+
+@pytest.mark.parametrize(
+    ("access", "users"),
+    [({}, "claimed"), ({"apiKeys": True}, "proven"), ({"jwt": jwt_rule()}, "proven")],
+)
+def test_the_log_of_failures_is_told_whether_a_header_names_users(access: dict[str, Any], users: str) -> None:
+    for rule in table(STABLE, CANARY, stickiness="User", **access):
+        if "route" in rule:
+            assert rule["metadata"]["filter_metadata"]["greylag"]["users"] == users
 
 
 def test_without_revisions_nothing_is_forwarded() -> None:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_api.conversation import ConversationId
-from agent_api.observations import (
-    MAX_FAILED_CONVERSATIONS,
-    RETAINED_SECONDS,
-    SLOT_SECONDS,
-    Outcome,
-    conversation_hash,
-)
+from agent_api.observations import MAX_UNITS, RETAINED_SECONDS, SILENT_SECONDS, SLOT_SECONDS, Outcome, UnitState
 from agent_runtime.core import booking
-from agent_runtime.core.booking import MAX_EPOCHS_PER_SLOT, NO_FACTS, Ledger, RunFacts
-from agent_runtime.core.conversations import Turn
+from agent_runtime.core.booking import MAX_EPOCHS_PER_SLOT, MAX_RUNS_OF_UNIT, NO_FACTS, Ledger, RunFacts
+from agent_runtime.core.conversations import EvidenceUnit, Turn
 
 T = 1_700_000_000.0
 REVISION = "support-5c9f0a1b2d"
@@ -91,7 +86,7 @@ def test_cache_hit_is_left_out_of_latency_cost_and_tokens(ledger):
 def test_guard_block_is_a_request_that_counts_and_no_failure(ledger, outcome):
     book(ledger, outcome, facts=RunFacts(guard_blocked=True))
     (slot,) = ledger.observations(T + 1).slots
-    assert (slot.requests, slot.failures, slot.guard_blocks, slot.failed_conversations) == (1, 0, 1, ())
+    assert (slot.requests, slot.failures, slot.guard_blocks) == (1, 0, 1)
 
 
 def test_guard_block_does_not_end_the_counting_of_its_conversation(ledger):
@@ -126,15 +121,140 @@ def test_conversation_counts_up_to_its_first_failure(ledger):
     book(ledger, Outcome.ERROR, whose=turn(first=False))
     (slot,) = ledger.observations(T + 5).slots
     assert (slot.requests, slot.failures, slot.conversations) == (2, 1, 1)
-    assert slot.failed_conversations == (conversation_hash(str(turn().conversation)),)
 
 
-def test_failures_beyond_the_published_hashes_are_still_counted(ledger):
-    for number in range(MAX_FAILED_CONVERSATIONS + 10):
-        book(ledger, Outcome.ERROR, whose=turn(f"conversation{number}"))
-    (slot,) = ledger.observations(T + 2).slots
-    assert slot.failures == MAX_FAILED_CONVERSATIONS + 10
-    assert len(slot.failed_conversations) == MAX_FAILED_CONVERSATIONS
+# Units.
+
+
+def of_unit(name="0" * 12, first=True, by_user=False):
+    return Turn(ConversationId(REVISION, 1, "aaaaaaaa"), first=first, unit=EvidenceUnit(name, by_user))
+
+
+def units_at(ledger, now=T + 4):
+    return [unit for slot in ledger.observations(now).slots for unit in slot.units]
+
+
+def states_at(ledger, now=T + 4):
+    return [unit.state for unit in units_at(ledger, now)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "facts", "opened", "state"),
+    [
+        (Outcome.OK, NO_FACTS, True, UnitState.OK),
+        (Outcome.ERROR, NO_FACTS, False, UnitState.FAILED),
+        (Outcome.ERROR, RunFacts(left=True), False, UnitState.UNANSWERED),
+        (Outcome.ERROR, RunFacts(left=True), True, UnitState.FAILED),
+        (Outcome.EXCLUDED, RunFacts(left=True), False, UnitState.LEFT),
+        (Outcome.EXCLUDED, RunFacts(guard_blocked=True), False, UnitState.OK),
+    ],
+)
+def test_unit_says_what_became_of_its_run(ledger, outcome, facts, opened, state):
+    ticket = ledger.begin(T + 1.25)
+    ledger.identify(ticket, of_unit())
+    if opened:
+        ledger.opened(ticket)
+    ledger.end(ticket, outcome, T + 2, facts)
+    (unit,) = units_at(ledger)
+    assert (unit.name, unit.begins, unit.by_user, unit.offset_ms, unit.state) == ("0" * 12, True, False, 1250, state)
+
+
+@pytest.mark.parametrize("facts", [NO_FACTS, RunFacts(left=True)], ids=["refused", "left after the first byte"])
+def test_run_that_counts_as_nothing_leaves_its_unit_to_the_next_one(ledger, facts):
+    ticket = ledger.begin(T)
+    ledger.identify(ticket, of_unit())
+    ledger.opened(ticket)
+    ledger.end(ticket, Outcome.EXCLUDED, T + 1, facts)
+    assert ledger.observations(T + 1).slots == ()
+    book(ledger, Outcome.ERROR, at=T + 2, whose=of_unit())
+    assert states_at(ledger) == [UnitState.FAILED]
+
+
+def test_unit_counts_with_the_run_that_started_first_whenever_it_ends(ledger):
+    slow = ledger.begin(T)
+    ledger.identify(slow, of_unit())
+    book(ledger, Outcome.ERROR, at=T + 1, whose=of_unit())
+    assert states_at(ledger) == [UnitState.RUNNING]
+    ledger.end(slow, Outcome.OK, T + 3)
+    assert states_at(ledger) == [UnitState.OK]
+
+
+def test_unit_counts_with_the_run_that_started_first_whichever_was_read_first(ledger):
+    first, second = ledger.begin(T), ledger.begin(T + 1)
+    for ticket in (second, first):
+        ledger.identify(ticket, of_unit())
+    ledger.end(second, Outcome.ERROR, T + 2)
+    ledger.end(first, Outcome.OK, T + 3)
+    assert states_at(ledger) == [UnitState.OK]
+
+
+def test_conversation_begins_where_its_first_turn_is(ledger):
+    book(ledger, Outcome.OK, whose=of_unit())
+    book(ledger, Outcome.OK, whose=of_unit(first=False))
+    book(ledger, Outcome.OK, at=T + 5, whose=of_unit(first=False))
+    assert [unit.begins for unit in units_at(ledger, T + 10)] == [True, False]
+
+
+def test_of_a_user_no_pod_knows_where_he_begins(ledger):
+    book(ledger, Outcome.OK, whose=of_unit(by_user=True))
+    (unit,) = units_at(ledger)
+    assert (unit.by_user, unit.begins) == (True, False)
+
+
+def test_running_unit_that_says_nothing_is_silent_after_a_while(ledger):
+    silent, speaking = ledger.begin(T), ledger.begin(T)
+    ledger.identify(silent, of_unit("0" * 12))
+    ledger.identify(speaking, of_unit("1" * 12))
+    ledger.opened(speaking)
+    assert states_at(ledger, T + SILENT_SECONDS - 0.1) == [UnitState.RUNNING, UnitState.RUNNING]
+    ledger = Ledger("pod-1", REVISION, since=T, overdue_after=10 * SILENT_SECONDS)
+    silent, speaking = ledger.begin(T), ledger.begin(T)
+    ledger.identify(silent, of_unit("0" * 12))
+    ledger.identify(speaking, of_unit("1" * 12))
+    ledger.opened(speaking)
+    assert states_at(ledger, T + SILENT_SECONDS) == [UnitState.SILENT, UnitState.RUNNING]
+
+
+def test_overdue_run_that_said_nothing_is_unanswered(ledger):
+    ledger.identify(ledger.begin(T), of_unit())
+    assert states_at(ledger, T + OVERDUE) == [UnitState.UNANSWERED]
+
+
+def test_run_whose_revision_no_chance_chose_is_no_evidence(ledger):
+    book(ledger, Outcome.ERROR)
+    assert units_at(ledger) == []
+
+
+def test_slot_names_the_lowest_hashes_whatever_became_of_them(ledger):
+    names = [f"{number:012x}" for number in range(MAX_UNITS + 10)]
+    for name in reversed(names):
+        book(ledger, Outcome.ERROR if name < names[20] else Outcome.OK, whose=of_unit(name))
+    (slot,) = ledger.observations(T + 4).slots
+    assert [unit.name for unit in slot.units] == names[:MAX_UNITS]
+    assert slot.units_below == names[MAX_UNITS]
+    assert slot.failures == 1, "all are runs of one conversation, which counts up to its first failure"
+
+
+def test_runs_of_one_unit_in_a_slot_are_bounded(ledger):
+    tickets = [ledger.begin(T) for _ in range(MAX_RUNS_OF_UNIT + 5)]
+    for ticket in tickets:
+        ledger.identify(ticket, of_unit())
+    for ticket in tickets:
+        ledger.end(ticket, Outcome.EXCLUDED, T + 1)
+    assert units_at(ledger) == []
+
+
+def test_only_slots_from_a_time_on_are_published_if_asked_so(ledger):
+    for at in (T, T + 5, T + 10):
+        book(ledger, Outcome.OK, at=at, whose=of_unit())
+    assert [slot.start for slot in ledger.observations(T + 20, since=int(T) + 5).slots] == [T + 5, T + 10]
+
+
+def test_what_was_opened_after_its_end_changes_nothing(ledger):
+    ticket = ledger.begin(T)
+    ledger.end(ticket, Outcome.OK, T + 1)
+    ledger.opened(ticket)
+    assert ledger.in_flight == 0
 
 
 def test_forged_epochs_do_not_grow_a_slot(ledger):
@@ -242,7 +362,8 @@ def test_sums_conserve_and_settled_slots_never_change(actions):
         now += step
         if verb == "begin":
             ticket = ledger.begin(now)
-            ledger.identify(ticket, turn(f"conversation{conversation}", first=first))
+            whose = turn(f"conversation{conversation}", first=first)
+            ledger.identify(ticket, replace(whose, unit=EvidenceUnit(f"{conversation:012x}", by_user=conversation > 4)))
             begun.append(ticket)
         elif verb == "end" and begun:
             ledger.end(begun.pop(pick % len(begun)), outcome, now, facts)
@@ -261,7 +382,12 @@ def test_sums_conserve_and_settled_slots_never_change(actions):
         assert all(sum(slot.latency.values()) == slot.requests - slot.cache_hits for slot in seen.slots)
         assert all(slot.guard_blocks <= slot.requests for slot in seen.slots)
         assert sum(slot.cost_micro + slot.tokens for slot in seen.slots) <= taken
-        assert all(slot.failures == len(slot.failed_conversations) for slot in seen.slots)
+        assert all(len({unit.name for unit in slot.units}) == len(slot.units) for slot in seen.slots)
+        unended = {unit.state for slot in settled.values() for unit in slot.units} & {
+            UnitState.RUNNING,
+            UnitState.SILENT,
+        }
+        assert not unended
         # What was booked before its end is overdue and still in flight.
         assert requests <= ended[Outcome.OK] + ended[Outcome.ERROR] + ended[Outcome.EXCLUDED] + seen.in_flight
         assert failures <= requests

@@ -9,7 +9,7 @@ from typing import NoReturn
 from agent_operator.core.analysis.betting import FAIL_START, PASS_START
 from agent_operator.core.analysis.evidence import RATE_VALUES, Baseline, Block, Differences, Evidence, Tally
 
-VERSION = 1
+VERSION = 2
 _LARGEST = 1e15
 _FIELDS = {
     "v": "version",

@@ -14,19 +14,23 @@ from agent_operator.core.analysis.betting import Side, has_passed, log_fail, log
 from agent_operator.core.analysis.estimate import Estimate, estimate_of, requests_to_go
 from agent_operator.core.analysis.evidence import Evidence, Margin
 
-MIN_CANARY_CONVERSATIONS = 20
+MIN_SUSPICIOUS_UNITS = 20
 OUTAGE_FACTOR = 3.0
 OUTAGE_FLOOR = 0.10
 
 
 @dataclass(frozen=True, slots=True)
 class MetricEvidence:
-    """A configured metric. Weights share out the Fail side's error probability; only their ratio matters."""
+    """A metric. Weights share out the Fail side's error probability; only their ratio matters.
+
+    A gating metric that does not prove (`proves`) holds a Pass up while it shows the canary beyond the margin, no more.
+    """
 
     name: str
     evidence: Evidence
     margin: Margin
     gating: bool = True
+    proves: bool = True
     weight: float = 1.0
 
 
@@ -34,8 +38,9 @@ class MetricEvidence:
 class MetricReport:
     """One metric for people; means and differences are outcomes in [0, 1], None with nothing to show.
 
-    `fail_percent` and `pass_percent` are the evidence in percent of the bar; 100 means it alone would do.
-    `requests_to_go` is "about N more canary requests", None when decided or not foreseeable.
+    `fail_percent` and `pass_percent` are the evidence in percent of the bar; 100 means it alone would do, None of
+    `pass_percent` that a Pass needs no proof of it. `canary_requests`, `stable_requests` and `requests_to_go` ("about N
+    more at the canary", None when decided or not foreseeable) count what was randomised.
     """
 
     name: str
@@ -46,7 +51,7 @@ class MetricReport:
     canary_requests: int
     stable_requests: int
     fail_percent: int
-    pass_percent: int
+    pass_percent: int | None
     requests_to_go: int | None
 
 
@@ -73,8 +78,8 @@ class _Decision:
 def judge(
     metrics: Sequence[MetricEvidence],
     *,
-    step_canary_requests: int,
-    step_canary_conversations: int,
+    unit: str,
+    step_canary_units: int,
     min_samples: int,
     elapsed_s: float,
     max_duration_s: float,
@@ -82,59 +87,65 @@ def judge(
 ) -> Judgement:
     """Judge the canary as of now; call after every observation.
 
-    A Fail counts from the first look that shows it: evidence may shrink again later. `step_*` count since the
-    step began, `elapsed_s` since its analysis began.
+    A Fail counts from the first look that shows it: evidence may shrink again later. `unit` is the plural of what was
+    randomised, of which `step_canary_units` and `min_samples` count those since the step began; `elapsed_s` is the time
+    since then.
     """
     decision = (
-        _failed(metrics, alpha)
-        or _held_up(metrics, step_canary_requests, step_canary_conversations, min_samples, alpha)
+        _failed(metrics, unit, alpha)
+        or _held_up(metrics, unit, step_canary_units, min_samples, alpha)
         or _Decision(Verdict.PASS, None, "the canary is not worse than stable by more than the margin")
     )
     if decision.verdict is Verdict.INSUFFICIENT_DATA and elapsed_s >= max_duration_s:
         decision = _Decision(Verdict.INCONCLUSIVE, decision.cause, f"no verdict within maxDuration: {decision.message}")
-    to_min_samples = max(0, min_samples - step_canary_requests)
+    to_min_samples = max(0, min_samples - step_canary_units)
     reports = tuple(_report(metric, metrics, decision, to_min_samples, alpha) for metric in metrics)
     return Judgement(decision.verdict, decision.cause, decision.message, reports)
 
 
-def _failed(metrics: Sequence[MetricEvidence], alpha: float) -> _Decision | None:
+def _failed(metrics: Sequence[MetricEvidence], unit: str, alpha: float) -> _Decision | None:
     shares = [_log_fail_share(metric, metrics) for metric in metrics]
     if not shares or log_sum(shares) < math.log(1.0 / alpha):
         return None
     cause = metrics[shares.index(max(shares))]
     total = cause.evidence.total
     message = (
-        f"{cause.name}: canary {_percent(total.canary_mean)} of {total.canary_requests} requests, "
+        f"{cause.name}: canary {_percent(total.canary_mean)} of {total.canary_requests} {unit}, "
         f"stable {_percent(total.stable_mean)} of {total.stable_requests}: worse by more than the margin"
     )
     return _Decision(Verdict.FAIL, cause.name, message)
 
 
 def _held_up(
-    metrics: Sequence[MetricEvidence], requests: int, conversations: int, min_samples: int, alpha: float
+    metrics: Sequence[MetricEvidence], unit: str, units: int, min_samples: int, alpha: float
 ) -> _Decision | None:
     """The first reason why the canary cannot pass yet."""
     gating = [metric for metric in metrics if metric.gating]
     if not gating:
         return _wait(None, "no gating metric is configured")
-    if requests < max(1, min_samples):
-        return _wait(None, "fewer canary requests in this step than minSamples")
-    needed = max(1, min(MIN_CANARY_CONVERSATIONS, min_samples))
-    if conversations < needed:
-        return _wait(None, f"fewer than {needed} canary conversations in this step")
+    if units < max(1, min_samples):
+        return _wait(None, f"fewer canary {unit} in this step than minSamples")
     for metric in gating:
-        reason = _doubt(metric, alpha)
+        reason = _doubt(metric, unit, alpha) if metric.proves else _suspicion(metric)
         if reason is not None:
             return _wait(metric.name, f"{metric.name}: {reason}")
     return None
 
 
-def _doubt(metric: MetricEvidence, alpha: float) -> str | None:
+def _suspicion(metric: MetricEvidence) -> str | None:
+    """Why a metric that has nothing to prove holds a Pass up; a few units are chance, and hold nothing up."""
+    difference, seen = metric.evidence.step_differences.mean, metric.evidence.step.canary_requests
+    if difference is None or seen < MIN_SUSPICIOUS_UNITS or difference <= metric.margin.increase:
+        return None
+    return "the canary is beyond the margin in this step"
+
+
+def _doubt(metric: MetricEvidence, unit: str, alpha: float) -> str | None:
     difference = metric.evidence.step_differences.mean
     if not has_passed(metric.evidence, alpha):
         return "the evidence does not suffice yet"
     if difference is None:
-        return "one revision has no requests in this step"
+        return f"one revision has no {unit} in this step"
     if difference > metric.margin.increase:
         return "the canary is beyond the margin in this step"
     if _is_stable_off(metric.evidence):
@@ -176,9 +187,15 @@ def _report(
         canary_requests=total.canary_requests,
         stable_requests=total.stable_requests,
         fail_percent=_of_bar(_log_fail_share(metric, metrics), bar),
-        pass_percent=_of_bar(evidence.pass_peak if verdict is Verdict.PASS else log_pass(evidence), bar),
+        pass_percent=_pass_percent(metric, verdict, bar),
         requests_to_go=None if decided else _forecast(metric, metrics, to_min_samples, bar),
     )
+
+
+def _pass_percent(metric: MetricEvidence, verdict: Verdict, bar: float) -> int | None:
+    if not metric.proves:
+        return None
+    return _of_bar(metric.evidence.pass_peak if verdict is Verdict.PASS else log_pass(metric.evidence), bar)
 
 
 def _metric_verdict(metric: MetricEvidence, decision: _Decision, alpha: float) -> Verdict:
@@ -196,6 +213,8 @@ def _forecast(metric: MetricEvidence, metrics: Sequence[MetricEvidence], to_min_
     to_fail = requests_to_go(evidence, margin, _log_fail_share(metric, metrics), bar, Side.FAIL)
     if to_fail is not None:
         return to_fail
+    if not metric.proves:
+        return None
     if evidence.pass_peak >= bar:
         return to_min_samples or None
     to_pass = requests_to_go(evidence, margin, log_pass(evidence), bar, Side.PASS)

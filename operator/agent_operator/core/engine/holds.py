@@ -80,7 +80,13 @@ def analyze_step(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition
         return passed(route, seen, judgement.message, now)
     if judgement.verdict is Verdict.INCONCLUSIVE:
         return _inconclusive(route, seen, judgement.message, now)
-    return Transition(route, waiting=f"analysis: {judgement.message}", look_again=LOOK_AT_ANALYSIS)
+    waiting = f"analysis: {judgement.message}{_behind(route, seen, now)}"
+    return Transition(route, waiting=waiting, look_again=LOOK_AT_ANALYSIS)
+
+
+def _behind(route: AgentRouteSpec, seen: Seen, now: datetime) -> str:
+    behind = judging.behind_seconds(route, seen, now)
+    return "" if behind is None else f"; the evidence is {behind} s behind, as a run that began then is still in flight"
 
 
 def _without_requests(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition:
@@ -90,7 +96,8 @@ def _without_requests(route: AgentRouteSpec, seen: Seen, now: datetime) -> Trans
         return Transition(routing.edit_ledger(route, step_since=now), look_again=0)
     if (now - since).total_seconds() >= seconds(seen.rollout.canary.analysis.max_duration):
         return Transition(routing.edit_ledger(route, analysis=judging.first_ledger(route, seen, since)), look_again=0)
-    return Transition(route, waiting="the analysis waits for its first requests", look_again=LOOK_AT_ANALYSIS)
+    waiting = f"the analysis waits for its first requests{_behind(route, seen, now)}"
+    return Transition(route, waiting=waiting, look_again=LOOK_AT_ANALYSIS)
 
 
 def _inconclusive(route: AgentRouteSpec, seen: Seen, why: str, now: datetime) -> Transition:

@@ -47,6 +47,8 @@ def verdict(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | No
         return None
     changed = judging.read(route, seen, now)
     judgement = judging.judge(changed, seen, now)
+    if judgement is None or judgement.verdict is not Verdict.FAIL:
+        judgement = judging.ahead(changed, seen, now)
     if judgement is not None and judgement.verdict is Verdict.FAIL:
         return take_back(changed, "AnalysisFailed", judgement.message, now)
     return None if changed is route else Transition(changed, look_again=0)

@@ -48,8 +48,8 @@ def test_state_of_a_long_rollout_stays_small() -> None:
         ("[" * 100_000, "not JSON"),
         ("[1]", "not a JSON object"),
         ("{}", "version None"),
-        ('{"v":2}', "version 2, this operator reads 1"),
-        ('{"v":1}', "lacks fail wealth"),
+        ('{"v":1}', "version 1, this operator reads 2"),
+        ('{"v":2}', "lacks fail wealth"),
     ],
 )
 def test_garbage_is_refused_with_the_reason(text: str, reason: str) -> None:

@@ -36,16 +36,15 @@ def error_rate(evidence: Evidence) -> MetricEvidence:
 class Look:
     """What judge is asked beside the evidence; by default nothing holds a Pass up."""
 
-    requests: int = 500
-    conversations: int = 100
+    units: int = 500
     min_samples: int = 50
     elapsed_s: float = 60.0
 
     def judge(self, *metrics: MetricEvidence) -> Judgement:
         return judge(
             metrics,
-            step_canary_requests=self.requests,
-            step_canary_conversations=self.conversations,
+            unit="conversations",
+            step_canary_units=self.units,
             min_samples=self.min_samples,
             elapsed_s=self.elapsed_s,
             max_duration_s=3_600.0,
@@ -65,28 +64,23 @@ UNKNOWN_HISTORY = after(40, (25, 25), (30, 20), initial_evidence(None))
     [
         (GOOD, Look(), Verdict.PASS, "not worse than stable"),
         (GOOD, Look(elapsed_s=OVER), Verdict.PASS, "not worse than stable"),
-        (GOOD, Look(requests=49), Verdict.INSUFFICIENT_DATA, "fewer canary requests in this step"),
-        (GOOD, Look(requests=50), Verdict.PASS, "not worse"),
-        (GOOD, Look(conversations=19), Verdict.INSUFFICIENT_DATA, "fewer than 20 canary conversations"),
-        (GOOD, Look(conversations=20), Verdict.PASS, "not worse"),
-        (GOOD, Look(5, 4, 5), Verdict.INSUFFICIENT_DATA, "fewer than 5 canary conversations"),
-        (GOOD, Look(5, 5, 5), Verdict.PASS, "not worse"),
-        (GOOD, Look(0, 0, 0), Verdict.INSUFFICIENT_DATA, "fewer canary requests"),
-        (GOOD, Look(1, 0, 0), Verdict.INSUFFICIENT_DATA, "fewer than 1 canary conversations"),
-        (GOOD, Look(1, 1, 0), Verdict.PASS, "not worse"),
-        (BAD, Look(), Verdict.FAIL, "errorRate: canary 20.0 % of 500 requests, stable 2.0 % of 1000"),
-        (BAD, Look(0, 0, 50), Verdict.FAIL, "worse by more than the margin"),
+        (GOOD, Look(49), Verdict.INSUFFICIENT_DATA, "fewer canary conversations in this step"),
+        (GOOD, Look(50), Verdict.PASS, "not worse"),
+        (GOOD, Look(0, 0), Verdict.INSUFFICIENT_DATA, "fewer canary conversations"),
+        (GOOD, Look(1, 0), Verdict.PASS, "not worse"),
+        (BAD, Look(), Verdict.FAIL, "errorRate: canary 20.0 % of 500 conversations, stable 2.0 % of 1000"),
+        (BAD, Look(0, 50), Verdict.FAIL, "worse by more than the margin"),
         (BAD, Look(elapsed_s=OVER), Verdict.FAIL, "worse by more than the margin"),
         (EARLY, Look(), Verdict.INSUFFICIENT_DATA, "errorRate: the evidence does not suffice yet"),
         (ON_MARGIN, Look(), Verdict.INSUFFICIENT_DATA, "does not suffice yet"),
         (ON_MARGIN, Look(elapsed_s=OVER - 1.0), Verdict.INSUFFICIENT_DATA, "does not suffice yet"),
         (ON_MARGIN, Look(elapsed_s=OVER), Verdict.INCONCLUSIVE, "no verdict within maxDuration: errorRate"),
         (NOTHING, Look(), Verdict.INSUFFICIENT_DATA, "does not suffice yet"),
-        (NOTHING, Look(0, 0, 0, OVER), Verdict.INCONCLUSIVE, "fewer canary requests"),
-        (GOOD, Look(0, 0, 50, OVER), Verdict.INCONCLUSIVE, "fewer canary requests"),
+        (NOTHING, Look(0, 0, OVER), Verdict.INCONCLUSIVE, "fewer canary conversations"),
+        (GOOD, Look(0, 50, OVER), Verdict.INCONCLUSIVE, "fewer canary conversations"),
         (WORSE_NOW, Look(), Verdict.INSUFFICIENT_DATA, "beyond the margin in this step"),
-        (begin_step(GOOD), Look(), Verdict.INSUFFICIENT_DATA, "no requests in this step"),
-        (NO_STABLE_NOW, Look(), Verdict.INSUFFICIENT_DATA, "no requests in this step"),
+        (begin_step(GOOD), Look(), Verdict.INSUFFICIENT_DATA, "no conversations in this step"),
+        (NO_STABLE_NOW, Look(), Verdict.INSUFFICIENT_DATA, "no conversations in this step"),
         (OUTAGE, Look(), Verdict.INSUFFICIENT_DATA, "stable itself is far off its history"),
         (UNKNOWN_HISTORY, Look(), Verdict.PASS, "not worse"),
     ],
@@ -128,6 +122,25 @@ def test_a_metric_that_does_not_gate_holds_nothing_up_but_can_fail() -> None:
     judgement = Look().judge(error_rate(GOOD), replace(side, evidence=BAD))
     assert (judgement.verdict, judgement.cause) == (Verdict.FAIL, "toolFailureRate")
     assert [row.verdict for row in judgement.metrics] == [Verdict.PASS, Verdict.FAIL]
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict"),
+    [
+        (after(1, (98, 2), (17, 3)), Verdict.INSUFFICIENT_DATA),
+        (after(1, (98, 2), (16, 3)), Verdict.PASS),
+        (after(1, (98, 2), (20, 0)), Verdict.PASS),
+        (NOTHING, Verdict.PASS),
+    ],
+    ids=["beyond the margin", "too few to tell", "within the margin", "nothing seen"],
+)
+def test_a_metric_without_proof_holds_a_pass_up_only_while_it_shows_a_worse_canary(
+    seen: Evidence, verdict: Verdict
+) -> None:
+    later = MetricEvidence("laterErrorRate", seen, MARGIN, proves=False)
+    judgement = Look().judge(error_rate(GOOD), later)
+    assert judgement.verdict is verdict
+    assert judgement.metrics[1].pass_percent is None
 
 
 def test_every_gating_metric_must_pass_and_the_missing_one_is_named() -> None:
@@ -196,10 +209,10 @@ def test_an_undecided_interval_holds_the_margin_and_a_decided_one_need_not() -> 
 
 
 def test_a_forecast_ends_with_the_verdict_and_never_undercuts_min_samples() -> None:
-    early = Look(requests=20).judge(error_rate(EARLY)).metrics[0].requests_to_go
+    early = Look(20).judge(error_rate(EARLY)).metrics[0].requests_to_go
     assert early is not None
     assert early > 100
-    assert Look(20, 20, 100_000).judge(error_rate(EARLY)).metrics[0].requests_to_go == 99_980
+    assert Look(20, 100_000).judge(error_rate(EARLY)).metrics[0].requests_to_go == 99_980
     assert Look(30).judge(error_rate(GOOD)).metrics[0].requests_to_go == 20
     assert Look().judge(error_rate(GOOD)).metrics[0].requests_to_go is None
     assert Look().judge(error_rate(BAD)).metrics[0].requests_to_go is None
