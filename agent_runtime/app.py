@@ -87,7 +87,7 @@ def _store_routers(context: ProcessContext) -> tuple[APIRouter, ...]:
         return ()
     return (
         tasks_router(_task_desk(context, shared)),
-        conversations_router(shared.conversations, _authenticate(context)),
+        conversations_router(shared.conversations, context.ids, _authenticate(context)),
     )
 
 
@@ -134,7 +134,7 @@ def _task_desk(context: ProcessContext, shared: Shared) -> TaskDesk:
         store=shared.tasks,
         feed=shared.feed,
         authenticate=_authenticate(context),
-        revision=context.document.revision,
+        ids=context.ids,
         poke=shared.worker.poke,
         refuse=refuse,
         draining=lambda: context.drain.begun,

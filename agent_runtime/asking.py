@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from agent_api.conversation import marked_token
 from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER
 from agent_api.placement import PLACEMENT_HEADER
 from agent_runtime.access.caller import ANONYMOUS
-from agent_runtime.core.conversations import epoch_of, placement_of, turn_of
+from agent_runtime.core.conversation_ids import RANDOM_BYTES
+from agent_runtime.core.conversations import Fresh, epoch_of, placement_of, turn_of
 from agent_runtime.core.loop import Message
 from agent_runtime.errors import invalid_field
 from agent_runtime.outputs import FormatRefused, output_format
@@ -21,20 +21,19 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from agent_runtime.access.caller import Caller
+    from agent_runtime.core.conversation_ids import ConversationIds
     from agent_runtime.core.conversations import Turn
     from agent_runtime.outputs import OutputFormat
     from agent_runtime.routes.wire import RunRequest
 
-TOKEN_BYTES = 12
 
-
-def turn_in(request: Request, revision: str, offered: str | None) -> Turn:
+def turn_in(request: Request, ids: ConversationIds, user: str, offered: str | None) -> Turn:
     """Place of a request in the conversation that its header names, else in the offered one, else in a new one."""
     headers = request.headers
     named = headers.get(CONVERSATION_HEADER) or offered
     placement = placement_of(headers.get(PLACEMENT_HEADER), named)
-    token = marked_token(secrets.token_urlsafe(TOKEN_BYTES), placement)
-    return turn_of(named, revision, epoch_of(headers.get(EPOCH_HEADER)), token)
+    fresh = Fresh(epoch_of(headers.get(EPOCH_HEADER)), placement, secrets.token_bytes(RANDOM_BYTES))
+    return turn_of(ids, named, user, fresh)
 
 
 def user_split_by(caller: Caller) -> str | None:

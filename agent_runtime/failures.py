@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent_api.observations import Outcome
 from agent_runtime.agent import IterationsExhausted, LoopDetected, OutputInvalid
+from agent_runtime.core.faults import Complaint
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.llm.client import (
     AttemptsExhausted,
@@ -60,8 +61,22 @@ _RUN_FAILURES: dict[type[Exception], tuple[ProblemType, HTTPStatus]] = {
 }
 
 
-def failure_of(error: Exception) -> Failure | None:
-    """What an error of the loop is told as and counts as; None for an error that nobody foresaw."""
+_COMPLAINTS: dict[Complaint, tuple[ProblemType, str]] = {
+    Complaint.TOO_LONG: (ProblemType.QUESTION_TOO_LONG, "The question is too long for the model: send less"),
+    Complaint.CONTENT: (ProblemType.CONTENT_REFUSED, "The provider refuses what is asked"),
+    Complaint.FORM: (ProblemType.FORM_REFUSED, "The provider refuses the tools or the format of the request"),
+}
+
+
+def failure_of(error: Exception, *, callers_form: bool = False) -> Failure | None:
+    """What an error of the loop is told as and counts as; None for an error that nobody foresaw.
+
+    `callers_form` says that the caller brought tools or an answer's format of his own.
+    """
+    if isinstance(error, ModelUnavailable) and (complaint := _complaint_of(error, callers_form=callers_form)):
+        type_, sentence = _COMPLAINTS[complaint]
+        problem = Problem(type_, HTTPStatus.BAD_REQUEST, f"{sentence} ({error}).", headers=IN_VAIN)
+        return Failure(problem, Outcome.EXCLUDED)
     if isinstance(error, BudgetExceeded):
         return _over_budget(error)
     if isinstance(error, LedgerUnavailable):
@@ -73,6 +88,13 @@ def failure_of(error: Exception) -> Failure | None:
         return None
     headers = _headers_of(error) if isinstance(error, ModelUnavailable) else {}
     return Failure(Problem(*known, f"{_sentence(type(error))}: {error}.", headers=headers), Outcome.ERROR)
+
+
+def _complaint_of(error: ModelUnavailable, *, callers_form: bool) -> Complaint | None:
+    """What every model that was asked refuses about the question, as the first one says it."""
+    asked = [failure.fault for failure in error.failures if isinstance(failure, EndpointFailed)]
+    complaints = [fault.complaint(callers_form=callers_form) for fault in asked]
+    return complaints[0] if complaints and all(complaints) else None
 
 
 def _sentence(kind: type[Exception]) -> str:

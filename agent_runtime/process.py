@@ -17,7 +17,9 @@ from agent_runtime.background import Background
 from agent_runtime.cache.answers import AnswerCache
 from agent_runtime.clock import SteadyClock
 from agent_runtime.conversations.history import ConversationStore, HistoryLimits
+from agent_runtime.conversations.keys import ConversationKeys, new_key
 from agent_runtime.core.booking import Ledger
+from agent_runtime.core.conversation_ids import ConversationIds
 from agent_runtime.core.policy import PolicyInvalid
 from agent_runtime.document import StartRefused
 from agent_runtime.documents import AnswerDocuments
@@ -87,6 +89,7 @@ class Shared:
     feed: EventFeed
     worker: TaskWorker
     conversations: ConversationStore
+    keys: ConversationKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class ProcessContext:
     toolbox: ToolboxOfSources
     desk: RunDesk
     book: RunBook
+    ids: ConversationIds
     documents: AnswerDocuments
     redact: Callable[[str], str]
     shared: Shared | None
@@ -127,6 +131,8 @@ class ProcessContext:
             store = self.shared.store.report()
             if not store.was_reached:
                 reasons.append(f"The store was not reached yet: {store.reason or 'no answer'}")
+            elif not self.shared.keys.shared:
+                reasons.append("The key of conversation ids was not read from the store yet")
         return ["The process is terminating", *reasons] if self.drain.begun else reasons
 
     def secrets(self) -> tuple[str, ...]:
@@ -201,6 +207,7 @@ class ProcessContext:
         if self.shared is not None:
             self.background.start("store", self.shared.store.run())
             self.background.start("ledger", self.shared.spend.run())
+            self.background.start("keys", self.shared.keys.run())
             self.shared.feed.start()
             self.shared.worker.start()
         await self.toolbox.listed(TOOLS_LISTED_SECONDS)
@@ -297,6 +304,7 @@ class _Builder:
         self.http = open_http_client()
         self.toolbox = self._toolbox()
         self.drain = Drain()
+        self.ids = ConversationIds(document.revision, (new_key(),))
 
     def _toolbox(self) -> ToolboxOfSources:
         try:
@@ -330,9 +338,10 @@ class _Builder:
             toolbox=self.toolbox,
             desk=desk,
             book=book,
+            ids=self.ids,
             documents=documents,
             redact=self._redacted,
-            shared=self._shared(TaskRuns(desk, book, documents, self.document.revision), conversations),
+            shared=self._shared(TaskRuns(desk, book, documents, self.ids), conversations),
             drain=self.drain,
         )
 
@@ -402,7 +411,8 @@ class _Builder:
             may_adopt=lambda: self.live.current().canary_revision != self.document.revision,
             draining=lambda: self.drain.begun,
         )
-        return Shared(store, self.spend, tasks, EventFeed(store, tasks), worker, conversations)
+        keys = ConversationKeys(store, self.ids)
+        return Shared(store, self.spend, tasks, EventFeed(store, tasks), worker, conversations, keys)
 
     def _idempotent(self, call: ToolCall) -> bool:
         tool = self.toolbox.resolve(call.name)

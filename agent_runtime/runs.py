@@ -204,7 +204,9 @@ class RunDesk:
             self._parts.metrics.rate_limited(limited.scope)
             raise RunFailed(failure_of_limit(limited)) from None
         except Exception as error:
-            failure = failure_of(error)
+            question = work.question
+            form = bool(question.client_tools) or question.response_format is not None
+            failure = failure_of(error, callers_form=form)
             if failure is None:
                 raise
             if isinstance(error, BudgetExceeded):
@@ -316,8 +318,8 @@ class RunDesk:
         if store is None or asker.continues is None or not work.question.remembered:
             return ()
         try:
-            turns = await store.turns(asker.continues, asker.user)
             await self._carry_over(store, asker)
+            turns = await store.turns(str(asker.turn.conversation), asker.user)
             limit = self._parts.document.conversations.max_tokens
             if self._parts.document.conversations.summarise:
                 turns = await self._summarised(work, turns)
@@ -337,7 +339,7 @@ class RunDesk:
             _log.warning("the conversation was not summed up", cause=type(error).__name__)
             return turns
         summary = summary_message(answer.text)
-        await store.summarised(asker.continues, asker.user, plan.through, summary)
+        await store.summarised(str(asker.turn.conversation), asker.user, plan.through, summary)
         return (replace(plan.older[-1], messages=(summary,)), *plan.recent)
 
     async def _run(self, work: _Work, progress: Progress, start: int | None) -> Answer:

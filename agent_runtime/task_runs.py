@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from agent_api.conversation import parse_conversation_id
 from agent_api.observations import Outcome
+from agent_api.placement import Placement
 from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.agent import ApprovalNeeded
-from agent_runtime.asking import TOKEN_BYTES, question_of
-from agent_runtime.core.conversations import turn_of
+from agent_runtime.asking import question_of
+from agent_runtime.core.conversation_ids import RANDOM_BYTES
+from agent_runtime.core.conversations import Fresh, turn_of
 from agent_runtime.errors import Problem, internal_problem
 from agent_runtime.failures import Failure
 from agent_runtime.routes.wire import RunRequest
@@ -23,6 +25,7 @@ from agent_runtime.tasks.session import HandsOff
 from agent_runtime.telemetry.logs import run_context
 
 if TYPE_CHECKING:
+    from agent_runtime.core.conversation_ids import ConversationIds
     from agent_runtime.core.conversations import Turn
     from agent_runtime.core.events import EventSink
     from agent_runtime.core.progress import Journal, Progress
@@ -45,11 +48,11 @@ class _NotYet:
 class TaskRuns:
     """The agent as the worker of tasks knows it."""
 
-    def __init__(self, desk: RunDesk, book: RunBook, documents: AnswerDocuments, revision: str) -> None:
+    def __init__(self, desk: RunDesk, book: RunBook, documents: AnswerDocuments, ids: ConversationIds) -> None:
         self._desk = desk
         self._book = book
         self._documents = documents
-        self._revision = revision
+        self._ids = ids
 
     async def run(
         self,
@@ -63,7 +66,7 @@ class TaskRuns:
     ) -> TaskEnd:
         """Go on from `progress`, or begin where there is none."""
         resumption = None if progress is None else Resumption(progress, approved, rejected, unknown)
-        with run_context(request_id=task.request_id or task.id, revision=self._revision):
+        with run_context(request_id=task.request_id or task.id, revision=self._ids.revision):
             while True:
                 end = await self._booked(task, journal, emit, resumption)
                 if not isinstance(end, _NotYet):
@@ -116,5 +119,6 @@ class TaskRuns:
     def _turn(self, task: Task) -> Turn:
         known = parse_conversation_id(task.conversation_id or "")
         epoch = 0 if known is None else known.epoch
-        turn = turn_of(task.conversation_id, self._revision, epoch, secrets.token_urlsafe(TOKEN_BYTES))
+        fresh = Fresh(epoch, Placement.FOREIGN, secrets.token_bytes(RANDOM_BYTES))
+        turn = turn_of(self._ids, task.conversation_id, task.user, fresh)
         return replace(turn, first=turn.first or task.conversation_id != task.continues)

@@ -77,6 +77,7 @@ CORES = {
             "booking": ("test_booking",),
             "breaker": ("test_breaker",),
             "cache_keys": ("test_cache_keys",),
+            "conversation_ids": ("test_conversations",),
             "conversations": ("test_conversations",),
             "days": ("test_days",),
             "detection": ("test_detectors", "test_redaction"),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from agent_api.conversation import ConversationId, parse_conversation_id
 from agent_api.observations import conversation_hash, user_unit
 from agent_api.placement import Placement
+
+if TYPE_CHECKING:
+    from agent_api.conversation import ConversationId
+    from agent_runtime.core.conversation_ids import ConversationIds
 
 _EPOCH_DIGITS = 9
 
@@ -28,12 +32,25 @@ class Turn:
     unit: EvidenceUnit | None = None
 
 
-def turn_of(offered: str | None, revision: str, epoch: int, token: str) -> Turn:
-    """Continue the offered conversation if it is this revision's, else begin one in `epoch` with a random `token`."""
-    known = parse_conversation_id(offered) if offered is not None else None
-    if known is not None and known.revision == revision:
-        return Turn(known, first=False)
-    return Turn(ConversationId(revision, epoch, token), first=True)
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What a conversation that begins is made of: the gateway's epoch and placement, and chance."""
+
+    epoch: int
+    placement: Placement
+    random: bytes
+
+
+def turn_of(ids: ConversationIds, offered: str | None, user: str, fresh: Fresh) -> Turn:
+    """Continue the offered conversation if this revision minted its id, else the one that a foreign id names.
+
+    Without an id a conversation begins. An id that was forged, is the caller's own, or another revision's, is foreign:
+    the same for the same user and id, and no evidence of anything.
+    """
+    if not offered:
+        return Turn(ids.begun(fresh.epoch, fresh.random, fresh.placement), first=True)
+    known = ids.continued(offered)
+    return Turn(ids.of_foreign(offered, user) if known is None else known, first=False)
 
 
 def placement_of(header: str | None, offered: str | None) -> Placement:

@@ -33,6 +33,28 @@ class FaultKind(StrEnum):
         return self not in (FaultKind.REFUSED, FaultKind.CREDENTIAL)
 
 
+class Complaint(StrEnum):
+    """What a provider refuses about a question, which another revision would be refused as well."""
+
+    TOO_LONG = "too long"
+    CONTENT = "content"
+    FORM = "form"
+
+
+_COMPLAINTS = {
+    "context_length_exceeded": Complaint.TOO_LONG,
+    "exceed_context_size_error": Complaint.TOO_LONG,
+    "string_above_max_length": Complaint.TOO_LONG,
+    "request_too_large": Complaint.TOO_LONG,
+    "content_filter": Complaint.CONTENT,
+    "content_policy_violation": Complaint.CONTENT,
+    "ResponsibleAIPolicyViolation": Complaint.CONTENT,
+    "invalid_prompt": Complaint.CONTENT,
+}
+_BAD_FORM = frozenset({400, 422})
+_TOO_LARGE = 413
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One failed call; `cause` says more than its kind, in our words.
@@ -45,6 +67,19 @@ class Fault:
     retry_after: float | None = None
     code: str = ""
     cause: str = ""
+
+    def complaint(self, *, callers_form: bool) -> Complaint | None:
+        """What the provider refuses about the question; None if the fault is the agent's or the provider's.
+
+        With `callers_form` the caller brought tools or a format of his own, so that a refused form is taken as his.
+        """
+        if self.kind is not FaultKind.REFUSED:
+            return None
+        if self.status == _TOO_LARGE:
+            return Complaint.TOO_LONG
+        if self.status not in _BAD_FORM:
+            return None
+        return _COMPLAINTS.get(self.code) or (Complaint.FORM if callers_form else None)
 
     def __str__(self) -> str:
         """Write the fault as an operator of the agent should read it."""

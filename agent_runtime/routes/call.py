@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from agent_api.meta import CACHE_HEADER, CONVERSATION_HEADER, OUTCOME_HEADER
 from agent_api.observations import Outcome
+from agent_runtime.access.caller import ANONYMOUS
 from agent_runtime.agent import ApprovalNeeded
 from agent_runtime.asking import turn_in
 from agent_runtime.errors import Problem, internal_problem
@@ -41,7 +42,7 @@ class Call(ABC):
         self.context = context
         self.request = request
         self.request_id: str = request.state.request_id
-        self.record = context.book.begin(turn_in(request, context.document.revision, None))
+        self.record = context.book.begin(turn_in(request, context.ids, ANONYMOUS, None))
         self._streams = False
         self._booked = False
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from agent_api.meta import COST_HEADER, MODEL_HEADER
 from agent_api.observations import Outcome
 from agent_runtime.agent import ApprovalNeeded
-from agent_runtime.asking import asker_of, requested_format, user_split_by
+from agent_runtime.asking import asker_of, requested_format, turn_in, user_split_by
 from agent_runtime.core.events import TextDelta
 from agent_runtime.documents import cost_of
 from agent_runtime.errors import Problem, ProblemType, openai_error
@@ -62,8 +62,10 @@ class _ChatCall(Call):
         if wrong:
             raise invalid_fields(wrong)
         question = _question(body, context.document.max_iterations)
-        context.book.identify(self.record, self.record.turn, user_split_by(caller))
-        asker = asker_of(self.request, caller.named(body.user), self.record.turn, None)
+        asks = caller.named(body.user)
+        turn = turn_in(self.request, context.ids, asks.user, None)
+        context.book.identify(self.record, turn, user_split_by(caller))
+        asker = asker_of(self.request, asks, turn, None)
         if body.stream:
             return await self.streamed(lambda channel: self._show(channel, body, question, asker))
         answer = await while_present(self.request, self._answered(question, asker, unwatched))

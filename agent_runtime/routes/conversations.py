@@ -18,6 +18,7 @@ from agent_runtime.routes.wire import PROBLEMS
 
 if TYPE_CHECKING:
     from agent_runtime.conversations.history import ConversationStore
+    from agent_runtime.core.conversation_ids import ConversationIds
     from agent_runtime.routes.tasks import Authenticate
 
 CONVERSATIONS_PATH = "/agent/conversations"
@@ -31,7 +32,7 @@ class Forgotten(BaseModel):
     deleted: int = Field(ge=0)
 
 
-def conversations_router(store: ConversationStore, authenticate: Authenticate) -> APIRouter:
+def conversations_router(store: ConversationStore, ids: ConversationIds, authenticate: Authenticate) -> APIRouter:
     """Routes of conversations."""
     router = APIRouter(prefix=CONVERSATIONS_PATH, responses=PROBLEMS)
 
@@ -47,7 +48,11 @@ def conversations_router(store: ConversationStore, authenticate: Authenticate) -
     async def forget_one(request: Request, conversation_id: str) -> Response:
         owner = await authenticate(request)
         user = claimed_user(request) if owner is None else owner
-        return _forgotten(int(await store.delete(conversation_id, user)))
+        # What was said under an id of the caller's own is kept under the one that it stands for.
+        deleted = await store.delete(conversation_id, user)
+        if ids.continued(conversation_id) is None:
+            deleted |= await store.delete(str(ids.of_foreign(conversation_id, user)), user)
+        return _forgotten(int(deleted))
 
     @router.delete("", response_model=Forgotten)
     async def delete_all(request: Request) -> Response:

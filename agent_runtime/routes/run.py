@@ -90,7 +90,7 @@ class _RunCall(Call):
         body = await read_run_request(request)
         caller = caller.named(body.user_id)
         question = question_of(body)
-        turn = turn_in(request, context.document.revision, body.conversation_id)
+        turn = turn_in(request, context.ids, caller.user, body.conversation_id)
         context.book.identify(self.record, turn, user_split_by(caller))
         return _Asked(question, asker_of(request, caller, turn, body.conversation_id), body)
 

@@ -44,6 +44,7 @@ from agent_runtime.tasks.records import (
 )
 
 if TYPE_CHECKING:
+    from agent_runtime.core.conversation_ids import ConversationIds
     from agent_runtime.tasks.feed import EventFeed
     from agent_runtime.tasks.store import TaskStore
 
@@ -99,7 +100,7 @@ class TaskDesk:
     store: TaskStore
     feed: EventFeed
     authenticate: Authenticate
-    revision: str
+    ids: ConversationIds
     poke: Callable[[], None]
     refuse: Callable[[Request, RunRequest], Awaitable[None]] = _nothing
     draining: Callable[[], bool] = _never
@@ -230,11 +231,11 @@ class _Routes:
     def _order(self, request: Request, body: RunRequest, user: str, key: str | None) -> TaskOrder:
         desk = self._desk
         continues = request.headers.get(CONVERSATION_HEADER) or body.conversation_id
-        turn = turn_in(request, desk.revision, body.conversation_id)
+        turn = turn_in(request, desk.ids, user, body.conversation_id)
         return TaskOrder(
             request=body.model_dump(mode="json"),
             user=user,
-            revision=desk.revision,
+            revision=desk.ids.revision,
             key=key,
             max_queue=desk.max_queue,
             max_age=desk.max_age_seconds,

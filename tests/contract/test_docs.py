@@ -16,6 +16,7 @@ import typer
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from agent_api.v1alpha1.access import Access, Jwt
 from agent_gateway import problems
 from agent_gateway.metrics import Metrics
 from agent_gateway.render_listener import render_listener
@@ -258,3 +259,22 @@ def test_every_page_is_reached_from_the_readme(page):
                 seen.add(file)
                 left.append(file)
     assert page in seen
+
+
+SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+DENIALS = re.compile(r"no authentication|not authenticated|no authorization|never authenticated", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("field", sorted(field.alias for field in Access.model_fields.values()))
+def test_security_says_how_each_kind_of_access_lets_callers_in(field: str) -> None:
+    assert f"`{field}`" in SECURITY
+
+
+@pytest.mark.parametrize("field", sorted(field.alias for field in Jwt.model_fields.values() if field.is_required()))
+def test_security_says_what_of_a_token_is_checked(field: str) -> None:
+    assert f"`{field}`" in SECURITY
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_no_page_denies_the_access_that_there_is(page: Path) -> None:
+    assert not DENIALS.findall(page.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
 
 from agent_runtime.conversations.history import ConversationStore
+from agent_runtime.core.conversation_ids import ConversationIds
 from agent_runtime.core.loop import Message
 from agent_runtime.envelope import Envelope
 from agent_runtime.errors import Problem, ProblemType
@@ -18,6 +19,7 @@ from agent_runtime.store.connection import open_memory_store, open_store
 from tests.support.redis import write_secret
 
 ALL = "/agent/conversations"
+IDS = ConversationIds("support-5c9f0a1b2d", (b"k" * 32,))
 TURN = (Message("user", "hi"), Message("assistant", "hello"))
 
 
@@ -33,7 +35,7 @@ async def access_off(_request):
 
 def client_of(store, authenticate):
     app = FastAPI()
-    app.include_router(conversations_router(store, authenticate))
+    app.include_router(conversations_router(store, IDS, authenticate))
     app.add_middleware(Envelope, revision="support-5c9f0a1b2d", drain=SimpleNamespace(begun=False))
     return AsyncClient(transport=ASGITransport(app), base_url="http://agent")
 
@@ -63,6 +65,15 @@ async def test_user_deletes_one(conversations):
             answer = await client.delete(f"{ALL}/a.1.x", headers={"authorization": "Bearer ann"})
             assert (answer.status_code, answer.json()) == (200, {"deleted": expected})
     assert await conversations.load("a.1.y", "ann") == TURN
+
+
+async def test_user_deletes_what_was_said_under_an_id_of_her_own(conversations):
+    kept = str(IDS.of_foreign("session-4711", "ann"))
+    await conversations.append(kept, "ann", TURN)
+    async with client_of(conversations, by_bearer) as client:
+        answer = await client.delete(f"{ALL}/session-4711", headers={"authorization": "Bearer ann"})
+    assert answer.json() == {"deleted": 1}
+    assert await conversations.load(kept, "ann") == ()
 
 
 async def test_nobody_deletes_what_another_said(conversations):

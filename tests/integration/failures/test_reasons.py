@@ -51,7 +51,10 @@ async def test_provider_says_why_it_refuses_and_its_message_stays_unsaid(start_r
     provider.script("gpt-x", refuses(400, code="context_length_exceeded"))
     runtime = await start_runtime(document_of(endpoint_of("gpt-x", provider.base_url)))
     told = detail(await runtime.run())
-    assert told == "No model answered: gpt-x: refused (status 400, context_length_exceeded) after 1 attempt."
+    assert told == (
+        "The question is too long for the model: send less"
+        " (gpt-x: refused (status 400, context_length_exceeded) after 1 attempt)."
+    )
     (line,) = runtime.process.lines("model did not answer")
     assert (line["cause"], line["model"]) == ("refused (status 400, context_length_exceeded)", "gpt-x")
     assert line["request_id"] == runtime.process.lines("run")[0]["request_id"]

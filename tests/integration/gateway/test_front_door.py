@@ -201,6 +201,7 @@ async def test_the_callers_identity_arrives_and_reserved_headers_do_not(lab: Lab
     reserved = {
         "x-greylag-epoch": "99",
         "x-greylag-outcome": "ok",
+        "x-greylag-placed": "split",
         "x-greylag-subject": "root",
         "x-envoy-max-retries": "9",
     }
@@ -211,7 +212,11 @@ async def test_the_callers_identity_arrives_and_reserved_headers_do_not(lab: Lab
         seen = (await response.json())["headers"]
     assert {name: seen.get(name) for name in sent} == sent
     assert seen["x-greylag-epoch"] == "7"
-    assert [name for name in seen if name.startswith(("x-greylag-", "x-envoy-"))] == ["x-greylag-epoch"]
+    assert [name for name in seen if name.startswith(("x-greylag-", "x-envoy-"))] == [
+        "x-greylag-epoch",
+        "x-greylag-placed",
+    ]
+    assert seen["x-greylag-placed"] == "pinned"
     client, *hops = seen["x-forwarded-for"].split(",")
     assert (client, len(hops)) == ("192.0.2.7", 2)
     assert seen["host"] == f"127.0.0.1:{lab.settings.front_door_port}"

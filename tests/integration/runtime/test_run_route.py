@@ -50,17 +50,23 @@ async def test_answer_has_exactly_the_promised_fields(runtime):
 
 
 async def test_conversation_is_continued_by_header_or_body(runtime):
-    ours, other = f"{REVISION}.3.abcdefgh", f"{REVISION}.3.ijklmnop"
+    ours, other = [(await runtime.run())[2]["conversation_id"] for _ in range(2)]
     by_header = await runtime.run(headers={"x-conversation-id": ours})
     by_body = await runtime.run({"query": "hi", "conversation_id": ours})
     by_both = await runtime.run({"query": "hi", "conversation_id": other}, headers={"x-conversation-id": ours})
     assert [answer[2]["conversation_id"] for answer in (by_header, by_body, by_both)] == [ours] * 3
 
 
-async def test_conversation_of_another_revision_begins_anew(runtime):
-    foreign = "support-77aa01e4c3.3.abcdefgh"
-    _, _, body = await runtime.run(headers={"x-conversation-id": foreign, "x-greylag-epoch": "9"})
-    assert body["conversation_id"].startswith(f"{REVISION}.9.")
+@pytest.mark.parametrize("foreign", ["support-77aa01e4c3.3.abcdefgh", "session-4711", f"{REVISION}.3.abcdefgh"])
+async def test_foreign_id_is_one_conversation_for_its_caller_and_no_evidence(runtime, foreign):
+    asked = [{"query": "hi", "user_id": user} for user in ("ann", "ann", "bob")]
+    answers = [await runtime.run(body, headers={"x-conversation-id": foreign}) for body in asked]
+    ids = [body["conversation_id"] for _, _, body in answers]
+    assert ids[0] == ids[1] != ids[2]
+    assert ids[0].startswith(f"{REVISION}.0.")
+    assert ids == [headers["x-conversation-id"] for _, headers, _ in answers]
+    units = {unit["name"] for slot in (await runtime.observations())["slots"] for unit in slot["units"]}
+    assert not units & set(map(conversation_hash, ids))
 
 
 async def test_request_id_that_is_not_fit_is_replaced(runtime, provider):

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from agent_runtime.core.conversation_ids import ConversationIds
 from agent_runtime.core.events import ApprovalRequired, RunStarted, TextDelta
 from agent_runtime.core.task_state import TaskState
 from agent_runtime.envelope import Envelope
@@ -23,6 +24,7 @@ from agent_runtime.tasks.feed import EventFeed
 from agent_runtime.tasks.runner import Finished, Waiting
 from agent_runtime.tasks.store import TaskStore
 
+IDS = ConversationIds("support-5c9f0a1b2d", (b"k" * 32,))
 REVISION = "support-5c9f0a1b2d"
 PARTS = 6
 
@@ -138,7 +140,7 @@ def agent(asking_for):
 @pytest.fixture
 async def desk(tasks, feed, agent, start_worker):
     worker = start_worker(agent)
-    return TaskDesk(tasks, feed, by_bearer, REVISION, worker.poke)
+    return TaskDesk(tasks, feed, by_bearer, IDS, worker.poke)
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ async def test_task_is_accepted_with_its_place_and_conversation(ann):
 
 
 async def test_task_goes_on_with_the_callers_conversation(ann):
-    conversation = f"{REVISION}.4.abcdefgh"
+    conversation = (await ann.call("POST", body={"query": "hi"}))[2]["conversation_id"]
     by_header = await ann.call("POST", body={"query": "hi"}, headers={"x-conversation-id": conversation})
     by_body = await ann.call("POST", body={"query": "hi", "conversation_id": conversation})
     assert by_header[2]["conversation_id"] == by_body[2]["conversation_id"] == conversation
@@ -231,7 +233,7 @@ async def test_stream_of_an_ended_task_whose_end_was_seen_ends_at_once(ann, agen
 
 async def test_reader_who_comes_too_late_for_a_part_is_told(store, limits, feed, order, serve, http):
     tasks = TaskStore(store, limits(max_events=100))
-    url = await serve(TaskDesk(tasks, feed, by_bearer, REVISION, lambda: None))
+    url = await serve(TaskDesk(tasks, feed, by_bearer, IDS, lambda: None))
     await tasks.create(order())
     claim = await tasks.claim(REVISION, "pod-1", may_adopt=False)
     for number in range(10):
@@ -254,7 +256,7 @@ async def test_silent_stream_is_kept_alive(ann, monkeypatch):
 
 async def test_streams_end_when_the_pod_goes(tasks, feed, serve, http):
     leaving = {"now": False}
-    desk = TaskDesk(tasks, feed, by_bearer, REVISION, lambda: None, draining=lambda: leaving["now"])
+    desk = TaskDesk(tasks, feed, by_bearer, IDS, lambda: None, draining=lambda: leaving["now"])
     ann = Client(await serve(desk), http, "ann")
     reader = asyncio.create_task(ann.events(await ann.create()))
     await asyncio.sleep(0.3)
@@ -335,7 +337,7 @@ async def test_without_access_everybody_sees_a_task_and_says_who_he_is(tasks, fe
     async def off(_request):
         return None
 
-    client = Client(await serve(TaskDesk(tasks, feed, off, REVISION, lambda: None)), http, "")
+    client = Client(await serve(TaskDesk(tasks, feed, off, IDS, lambda: None)), http, "")
     task_id = (await client.call("POST", body={"query": "hi", "user_id": "carl"}))[2]["task_id"]
     assert (await client.call("GET", f"/{task_id}"))[0] == 200
     assert (await tasks.claim(REVISION, "pod", may_adopt=False)).task.user == "carl"
@@ -438,7 +440,7 @@ async def test_list_without_access_is_of_the_user_that_is_named(tasks, feed, ser
     async def off(_request):
         return None
 
-    anybody = Client(await serve(TaskDesk(tasks, feed, off, REVISION, lambda: None)), http, "")
+    anybody = Client(await serve(TaskDesk(tasks, feed, off, IDS, lambda: None)), http, "")
     carls = (await anybody.call("POST", body={"query": "hi", "user_id": "carl"}))[2]["task_id"]
     nobodys = await anybody.create()
     assert await listed(anybody) == [nobodys]
@@ -470,7 +472,7 @@ async def test_list_that_cannot_be_made_is_refused_by_parameter(ann, query, fiel
 
 
 async def test_full_queue_says_when_to_come_back(tasks, feed, serve, http):
-    ann = Client(await serve(TaskDesk(tasks, feed, by_bearer, REVISION, lambda: None, max_queue=2)), http, "ann")
+    ann = Client(await serve(TaskDesk(tasks, feed, by_bearer, IDS, lambda: None, max_queue=2)), http, "ann")
     await ann.create()
     await ann.create()
     status, headers, problem = await ann.call("POST", body={"query": "hi"})
@@ -482,7 +484,7 @@ async def test_what_is_refused_becomes_no_task(tasks, feed, serve, http):
     async def refuse(_request, body):
         raise Problem(ProblemType.GUARD_BLOCKED, HTTPStatus.BAD_REQUEST, f"No {body.query}.")
 
-    ann = Client(await serve(TaskDesk(tasks, feed, by_bearer, REVISION, lambda: None, refuse)), http, "ann")
+    ann = Client(await serve(TaskDesk(tasks, feed, by_bearer, IDS, lambda: None, refuse)), http, "ann")
     assert (await ann.call("POST", body={"query": "hi"}))[0] == 400
     assert (await tasks.counts()).queued == 0
 
@@ -492,7 +494,7 @@ async def test_store_that_is_away_is_a_problem_and_streams_outlast_it(own_redis,
     tasks = TaskStore(store, limits(lease=60))
     feed = EventFeed(store, tasks)
     feed.start()
-    ann = Client(await serve(TaskDesk(tasks, feed, by_bearer, REVISION, lambda: None)), http, "ann")
+    ann = Client(await serve(TaskDesk(tasks, feed, by_bearer, IDS, lambda: None)), http, "ann")
     task_id = await ann.create()
     claim = await tasks.claim(REVISION, "pod", may_adopt=False)
     reader = asyncio.create_task(ann.events(task_id))

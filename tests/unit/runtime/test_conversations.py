@@ -7,35 +7,102 @@ import pytest
 from agent_api.conversation import ConversationId, marked_token, parse_conversation_id
 from agent_api.observations import conversation_hash, user_unit
 from agent_api.placement import Placement
-from agent_runtime.core.conversations import EvidenceUnit, Turn, epoch_of, placement_of, turn_of, unit_of
+from agent_runtime.core.conversation_ids import ConversationIds
+from agent_runtime.core.conversations import EvidenceUnit, Fresh, Turn, epoch_of, placement_of, turn_of, unit_of
 
 OURS = "support-5c9f0a1b2d"
-TOKEN = "AbCd_-0123456789"
+KEY, OTHER_KEY = b"k" * 32, b"o" * 32
+IDS = ConversationIds(OURS, (KEY,))
+RANDOM = bytes(range(12))
+
+
+def fresh(placement=Placement.SPLIT, epoch=7, random=RANDOM):
+    return Fresh(epoch, placement, random)
+
+
+def begun(placement=Placement.SPLIT, ids=IDS, epoch=7):
+    """A conversation that a gateway placed so."""
+    return turn_of(ids, None, "ann", fresh(placement, epoch)).conversation
 
 
 def test_own_conversation_is_continued_in_its_own_epoch():
-    assert turn_of(f"{OURS}.3.abcdefgh", OURS, 7, TOKEN) == Turn(ConversationId(OURS, 3, "abcdefgh"), first=False)
+    minted = begun(epoch=3)
+    assert turn_of(IDS, str(minted), "ann", fresh(epoch=9)) == Turn(minted, first=False)
 
 
-@pytest.mark.parametrize(
-    "offered",
-    [
-        None,
-        "",
-        "garbage",
-        "support-77aa01e4c3.3.abcdefgh",
-        f"{OURS}.x.abcdefgh",
-        f"{OURS}.3.abc",
-        f"{OURS}.3." + "a" * 500,
-    ],
-)
-def test_anything_else_begins_a_conversation_in_the_epoch_of_the_request(offered):
-    assert turn_of(offered, OURS, 7, TOKEN) == Turn(ConversationId(OURS, 7, TOKEN), first=True)
+@pytest.mark.parametrize("offered", [None, ""])
+def test_without_an_id_a_conversation_begins_in_the_epoch_of_the_request(offered):
+    turn = turn_of(IDS, offered, "ann", fresh())
+    assert (turn.first, turn.conversation.revision, turn.conversation.epoch) == (True, OURS, 7)
 
 
 def test_minted_id_is_one_that_the_contract_reads_back():
-    minted = turn_of(None, OURS, 7, TOKEN).conversation
-    assert parse_conversation_id(str(minted)) == minted
+    assert parse_conversation_id(str(begun())) == begun()
+
+
+def test_two_conversations_have_two_ids():
+    assert begun() != turn_of(IDS, None, "ann", fresh(random=bytes(12))).conversation
+
+
+def forged():
+    minted = begun()
+    marked, code = minted.token[:17], minted.token[17:]
+    other = "A" if code[0] != "A" else "B"
+    return {
+        "own": "session-4711",
+        "garbage": "\x00 ...",
+        "without a code": f"{OURS}.7.{marked}",
+        "of before the code": f"{OURS}.7.abcdefghijklmnop",
+        "made up": f"{OURS}.7.aaaaaaaa",
+        "of another epoch": f"{OURS}.8.{minted.token}",
+        "of another mark": f"{OURS}.7.{marked[:16]}w{code}",
+        "of another code": f"{OURS}.7.{marked}{other}{code[1:]}",
+        "longer": f"{minted}A",
+        "shorter": str(minted)[:-1],
+        "of another revision": str(begun(ids=ConversationIds("support-77aa01e4c3", (KEY,)))),
+        "of another key": str(begun(ids=ConversationIds(OURS, (OTHER_KEY,)))),
+        "too long": "a" * 5000,
+    }
+
+
+@pytest.mark.parametrize("offered", forged().values(), ids=forged())
+def test_id_that_this_revision_did_not_mint_is_foreign_and_one_conversation(offered):
+    turn, again = (turn_of(IDS, offered, "ann", fresh(random=bytes([n] * 12))) for n in range(2))
+    assert turn == again
+    assert not turn.first
+    assert str(turn.conversation) != offered
+    assert turn.conversation.split is None
+    assert unit_of(turn.conversation, "ann") is None
+
+
+def test_foreign_id_is_another_conversation_for_another_user_id_revision_and_key():
+    named = {
+        str(turn_of(ids, offered, user, fresh()).conversation)
+        for ids in (IDS, ConversationIds("support-77aa01e4c3", (KEY,)), ConversationIds(OURS, (OTHER_KEY,)))
+        for user in ("ann", "bob")
+        for offered in ("one", "two")
+    }
+    assert len(named) == 12
+
+
+def test_what_a_foreign_id_stands_for_can_be_sent_instead_of_it():
+    turn = turn_of(IDS, "session-4711", "ann", fresh())
+    assert turn_of(IDS, str(turn.conversation), "ann", fresh()) == turn
+
+
+def test_ids_of_an_earlier_key_are_known_and_new_ones_have_the_new_key():
+    ids = ConversationIds(OURS, (KEY,))
+    old = begun(ids=ids)
+    ids.use((OTHER_KEY, KEY))
+    assert ids.continued(str(old)) == old
+    assert ConversationIds(OURS, (OTHER_KEY,)).continued(str(begun(ids=ids))) is not None
+    ids.use((OTHER_KEY,))
+    assert ids.continued(str(old)) is None
+
+
+def test_without_a_key_nothing_is_minted():
+    with pytest.raises(ValueError, match="without a key"):
+        IDS.use(())
 
 
 @pytest.mark.parametrize(
@@ -44,11 +111,6 @@ def test_minted_id_is_one_that_the_contract_reads_back():
 )
 def test_epoch_of_the_request_is_read_or_zero(header, epoch):
     assert epoch_of(header) == epoch
-
-
-def begun(placement):
-    """A conversation that a gateway placed so."""
-    return turn_of(None, OURS, 7, marked_token(TOKEN, placement)).conversation
 
 
 @pytest.mark.parametrize(
@@ -64,14 +126,14 @@ def begun(placement):
 def test_id_says_for_as_long_as_it_is_used_how_its_conversation_was_placed(placement, split):
     minted = begun(placement)
     assert minted.split is split
-    assert turn_of(str(minted), OURS, 9, "other").conversation.split is split
+    assert turn_of(IDS, str(minted), "ann", fresh(Placement.WHOLE)).conversation.split is split
 
 
 def test_id_of_before_the_mark_says_nothing():
-    assert ConversationId(OURS, 3, TOKEN).split is None
+    assert ConversationId(OURS, 3, "AbCd_-0123456789").split is None
 
 
-@pytest.mark.parametrize("random", ["", TOKEN[1:], TOKEN + "a"])
+@pytest.mark.parametrize("random", ["", "a" * 15, "a" * 17])
 def test_token_of_another_length_is_refused(random):
     with pytest.raises(ValueError, match="16 random characters"):
         marked_token(random, Placement.SPLIT)

@@ -82,6 +82,43 @@ def test_client_is_told_not_to_try_again_what_fails_again(error, in_vain):
     assert not (in_vain and "retry-after" in headers)
 
 
+def rejects(status, code="", kind=FaultKind.REFUSED):
+    return EndpointFailed("gpt-x", Fault(kind, status, code=code))
+
+
+@pytest.mark.parametrize(
+    ("failure", "form", "name"),
+    [
+        (rejects(400, "context_length_exceeded"), False, "question-too-long"),
+        (rejects(400, "exceed_context_size_error"), False, "question-too-long"),
+        (rejects(413), False, "question-too-long"),
+        (rejects(400, "content_filter"), False, "content-refused"),
+        (rejects(422, "content_policy_violation"), True, "content-refused"),
+        (rejects(400, "invalid_function_parameters"), True, "form-refused"),
+        (rejects(400, "invalid_function_parameters"), False, None),
+        (rejects(400), False, None),
+        (rejects(404, "context_length_exceeded"), True, None),
+        (rejects(401, kind=FaultKind.CREDENTIAL), True, None),
+        (rejects(429, "content_filter", FaultKind.RATE_LIMITED), True, None),
+    ],
+)
+def test_what_a_provider_refuses_about_the_question_is_the_callers(failure, form, name):
+    found = failure_of(ModelUnavailable((failure,)), callers_form=form)
+    if name is None:
+        assert (found.problem.type, found.outcome) == ("model-unavailable", Outcome.ERROR)
+        return
+    assert (found.problem.type, found.problem.status, found.outcome) == (name, 400, Outcome.EXCLUDED)
+    assert found.problem.response().headers["x-should-retry"] == "false"
+    assert str(failure) in found.problem.detail
+
+
+def test_a_question_that_one_model_refuses_and_another_cannot_answer_is_an_error():
+    too_long = rejects(400, "context_length_exceeded")
+    assert failure_of(ModelUnavailable((too_long, DOWN))).outcome is Outcome.ERROR
+    skipped = EndpointRefused("gpt-y", "its price is not known")
+    assert failure_of(ModelUnavailable((too_long, skipped))).outcome is Outcome.EXCLUDED
+
+
 def refused(seconds):
     return EndpointRefused("gpt-x", "circuit open", retry_after=seconds)
 

@@ -7,8 +7,9 @@ import weakref
 
 import pytest
 
+from agent_api.conversation import ConversationId
 from agent_api.runtime_document import GuardsDocument
-from agent_runtime.core.conversations import turn_of
+from agent_runtime.core.conversations import Turn
 from agent_runtime.core.events import TextDelta, UsageReported
 from agent_runtime.guarded_emit import GuardedEmit
 from agent_runtime.guards.output import HELD_CHARACTERS, OutputGuard
@@ -36,7 +37,7 @@ def emit(run, seen):
     async def sink(event):
         seen.append(event)
 
-    record = RunRecord(turn_of(None, REVISION, 0, "a"), 1, 0.0, run=run)
+    record = RunRecord(Turn(ConversationId(REVISION, 0, "a"), first=True), 1, 0.0, run=run)
     guard = OutputGuard(GuardsDocument(blocked_output=("zzz",)))
     return GuardedEmit(sink, record, guard, RuntimeMetrics(REVISION, lambda: 0))
 
@@ -78,7 +79,7 @@ async def test_run_that_ended_is_not_left_to_the_collector(run):
         pass
 
     guard = OutputGuard(GuardsDocument(blocked_output=("zzz",)))
-    record = RunRecord(turn_of(None, REVISION, 0, "a"), 1, 0.0, run=run)
+    record = RunRecord(Turn(ConversationId(REVISION, 0, "a"), first=True), 1, 0.0, run=run)
     emit = GuardedEmit(sink, record, guard, RuntimeMetrics(REVISION, lambda: 0))
     await emit(TextDelta("Half"))
     ended = weakref.ref(emit)

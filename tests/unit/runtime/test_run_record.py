@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agent_api.conversation import ConversationId
 from agent_api.observations import Outcome
-from agent_runtime.core.conversations import turn_of
+from agent_runtime.core.conversations import Turn
 from agent_runtime.record import ABANDONED_SECONDS, RunRecord
 
 
@@ -19,6 +20,6 @@ from agent_runtime.record import ABANDONED_SECONDS, RunRecord
     ids=["changed his mind", "waited in vain", "left in mid-answer"],
 )
 def test_who_leaves_after_waiting_in_vain_was_failed(seconds, opened, outcome, reason):
-    record = RunRecord(turn_of(None, "support-5c9f0a1b2d", 0, "abcdefgh"), 1, 0.0)
+    record = RunRecord(Turn(ConversationId("support-5c9f0a1b2d", 0, "abcdefgh"), first=True), 1, 0.0)
     record.client_left(seconds, opened=opened)
     assert (record.outcome, record.reason, record.facts.left) == (outcome, reason, True)

@@ -11,6 +11,7 @@ from agent_api.observations import Outcome
 from agent_runtime import task_runs
 from agent_runtime.clock import SteadyClock
 from agent_runtime.core.booking import Ledger
+from agent_runtime.core.conversation_ids import ConversationIds
 from agent_runtime.core.progress import NoJournal
 from agent_runtime.errors import Problem, ProblemType
 from agent_runtime.failures import Failure, failure_of_limit, failure_of_store
@@ -60,7 +61,7 @@ def counted(book):
 
 def run(book, *errors, run_id=""):
     desk = Desk(*errors)
-    runs = TaskRuns(desk, book, None, REVISION)
+    runs = TaskRuns(desk, book, None, ConversationIds(REVISION, (b"k" * 32,)))
     task = Task("t" * 24, "ann", REVISION, {"query": "hi"}, 1, 60.0, request_id="r", run_id=run_id)
     nothing = frozenset()
     return desk, runs.run(task, None, NoJournal(), unwatched, nothing, nothing, nothing)
