@@ -38,8 +38,8 @@ class ConversationKeys:
 
     @property
     def shared(self) -> bool:
-        """Whether the key was read, or made, in the store."""
-        return bool(self._known)
+        """Whether the key was read, or made, in the store; nobody else needs that of a process of its own."""
+        return bool(self._known) or not self._store.is_shared
 
     async def run(self) -> None:
         """Look after the key, endlessly: a store that lost it gets it back, and a new one is taken over."""

@@ -135,7 +135,9 @@ class ClientSource(Protocol):
 class Store:
     """What an agent's pods share; everything in it is named by `key`."""
 
-    def __init__(self, source: ClientSource, namespace: str, agent: str) -> None:
+    def __init__(self, source: ClientSource, namespace: str, agent: str, *, is_shared: bool = True) -> None:
+        self.is_shared = is_shared
+        """Whether other pods may see what is in it."""
         self._source = source
         self._prefix = f"{{greylag:{namespace}}}:{agent}:"
 
@@ -275,7 +277,7 @@ def open_store(directory: Path, namespace: str, agent: str) -> Store:
 
 def open_memory_store(namespace: str, agent: str) -> Store:
     """Store for local development, gone with the process."""
-    return Store(_MemorySource(), namespace, agent)
+    return Store(_MemorySource(), namespace, agent, is_shared=False)
 
 
 def _options(url: str, ca_file: Path) -> dict[str, Any]:

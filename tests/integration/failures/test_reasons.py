@@ -50,7 +50,9 @@ async def ask(tmp_path):
 async def test_provider_says_why_it_refuses_and_its_message_stays_unsaid(start_runtime, provider):
     provider.script("gpt-x", refuses(400, code="context_length_exceeded"))
     runtime = await start_runtime(document_of(endpoint_of("gpt-x", provider.base_url)))
-    told = detail(await runtime.run())
+    status, _, body = await runtime.run()
+    told = body["detail"]
+    assert status == 400
     assert told == (
         "The question is too long for the model: send less"
         " (gpt-x: refused (status 400, context_length_exceeded) after 1 attempt)."
