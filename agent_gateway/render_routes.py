@@ -114,7 +114,7 @@ def _refuse(header: str, pattern: str) -> Resource:
 def _pins(route: Route) -> Iterator[Resource]:
     for revision in route.spec.revisions:
         prefix = f"{revision.name}."
-        if revision.role is Role.CANARY:
+        if revision.role is Role.CANARY and not revision.any_epoch:
             prefix += f"{route.spec.epoch}."
         match = _match({"name": CONVERSATION_HEADER, "string_match": {"prefix": prefix}})
         to = {"cluster": cluster_name(route.name, revision.name)}

@@ -13,7 +13,7 @@ from agent_api.v1alpha1.route import AgentRouteSpec, JwtRule, Role, RouteRevisio
 
 _SPEC_FIELDS = ("serial", "port", "epoch", "suspended", "stickiness", "lease", "description", "apiKeys")
 _JWT_FIELDS = ("issuer", "audiences", "jwks")
-_REVISION_FIELDS = ("name", "service", "weight", "role")
+_REVISION_FIELDS = ("name", "service", "weight", "role", "anyEpoch")
 _FULL_WEIGHT = 100
 
 

@@ -56,6 +56,7 @@ CORES = {
             "engine.upkeep": ("test_rollout",),
             "routing": ("test_routing", "test_rollout", "test_plan"),
             "commands": ("test_commands",),
+            "equality": ("test_equality",),
             "judging": ("test_judging", "test_rollout_verdicts"),
             "units": ("test_units", "test_judging"),
             "counted_units": ("test_units",),

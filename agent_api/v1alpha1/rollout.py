@@ -128,7 +128,23 @@ class Canary(ApiModel):
                     " || self.steps.exists(j, other, j < i && has(other.setWeight) && other.setWeight > 0))",
                     "message": "steps: analyze needs a setWeight of at least 1 before it, or the canary has no traffic",
                     "fieldPath": ".steps",
-                }
+                },
+                {
+                    "rule": "!has(self.steps) || self.steps.all(i, step, !has(step.analyze)"
+                    " || !self.steps.exists(j, whole, j < i && has(whole.setWeight) && whole.setWeight == 100"
+                    " && !self.steps.exists(k, other, j < k && k < i && has(other.setWeight))))",
+                    "message": "steps: analyze cannot follow setWeight 100, as stable has nothing left to compare with;"
+                    " analyze at a lower weight, or leave the step out: after the last one the canary is promoted",
+                    "fieldPath": ".steps",
+                },
+                {
+                    "rule": "!has(self.analysis) || !has(self.analysis.metrics)"
+                    " || self.analysis.metrics.exists(metric, !has(metric.gating) || metric.gating)"
+                    " || (has(self.steps) && !self.steps.exists(step, has(step.analyze)))",
+                    "message": "analysis.metrics: with gating: false for all of them an analyze step can never pass;"
+                    " leave gating of one at true, or take analyze out of steps",
+                    "fieldPath": ".analysis",
+                },
             ]
         }
     }

@@ -31,6 +31,9 @@ class RouteRevision(ApiModel):
     service: ObjectName = Field(description="Service whose EndpointSlices hold its pods.")
     weight: int = Field(ge=0, le=100, description="Percent of new conversations.")
     role: Role = Field(description="Stable and Draining keep conversations of any epoch, Canary those of this epoch.")
+    any_epoch: bool = Field(
+        default=False, description="Whether a Canary keeps conversations of any epoch, as it was Draining before."
+    )
 
 
 class Lease(ApiModel):
@@ -96,6 +99,9 @@ class RolloutLedger(ApiModel):
     progress_at: datetime | None = Field(default=None, description="When progress was last seen, for progressDeadline.")
     progress_ready: int = Field(
         default=0, ge=0, description="Ready pods of the awaited revision, when progress was last seen."
+    )
+    available_at: int = Field(
+        default=0, ge=0, description="Most pods of the canary that were wanted, and ready, at once in this rollout."
     )
     promote_full: bool = Field(default=False, description="Whether the remaining steps are skipped.")
     undo_to: RevisionName | None = Field(

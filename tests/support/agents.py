@@ -145,7 +145,7 @@ class Cluster:
             answer = AppliedRoute(uid=self.route.uid, serial=self.route.spec.serial)
             self.applied = dict.fromkeys(self.ready_gateways, answer)
         health = {
-            name: health_of(item, self.pods.get(name, ()), **self._store_awaited(item))
+            name: health_of(item, self.pods.get(name, ()), now=self.now, **self._store_awaited(item))
             for name, item in self.deployments.items()
         }
         return Snapshot(

@@ -74,7 +74,7 @@ def _promoted(before: AgentRouteSpec, after: AgentRouteSpec) -> str | None:
 def check_who_serves(before: AgentRouteSpec, after: AgentRouteSpec, ever_available: set[str]) -> None:
     stable = routing.name_of(after, Role.STABLE)
     if after.rollout.stable_available:
-        assert stable in ever_available, "stable was never available"
+        assert stable in ever_available, "stable never served"
         assert before.rollout.stable_available or stable in ever_available
     rejected = after.rollout.rejected
     if rejected is None:

@@ -272,7 +272,7 @@ class Scene:
         """Decide once, and check what no transition may break."""
         seen = self.seen()
         for name, health in self.health.items():
-            if health.available(self.replicas):
+            if health.available(self.replicas) or (health.ready and seen.acknowledged):
                 self.ever_available.add(name)
         transition = advance(self.route, seen, self.now)
         check_transition(self.route, transition, seen, self.ever_available)

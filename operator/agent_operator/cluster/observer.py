@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from agent_operator.cluster.store import Key, Store, version_of
 from agent_operator.cluster.targets import Target, Targets
 from agent_operator.core import routing
 from agent_operator.core.commands import parse_command
+from agent_operator.core.equality import equal_revision, renamed
 from agent_operator.core.facts import Gateways, Reported, RevisionHealth
 from agent_operator.core.names import COMPONENT_GATEWAY, COMPONENT_LIVE
 from agent_operator.core.pods import health_of
@@ -78,10 +80,10 @@ class Observer:
             return None
         agent, problems = self._agent(manifest)
         route = self._route(agent)
-        target = await self._target(agent, problems)
+        live = self._live(agent)
+        target = _as_known(await self._target(agent, problems), route, live)
         health = await self._health(agent, route)
         observations, complete = await self._observations(agent, route)
-        live = self._live(agent)
         return Snapshot(
             agent=agent,
             route=route,
@@ -141,7 +143,7 @@ class Observer:
         key = (agent.namespace, agent.name)
         manifest = self._store.get(kinds.AGENT_ROUTE, *key)
         uid, known = self._routes.get(key, ("", None))
-        if manifest is None:
+        if manifest is None or not _belongs_to(manifest, agent):
             return StoredRoute("", known, intact=False) if known is not None and uid == agent.uid else None
         route_uid = manifest["metadata"]["uid"]
         stored = read_route(manifest)
@@ -230,7 +232,9 @@ class Observer:
         for revision, deployment in deployments.items():
             pods = self._pods(agent.namespace, REVISION_LABEL, revision)
             waiting = await self._waiting(pods) if revision in awaited else _Waiting()
-            health[revision] = health_of(deployment, pods, waiting.reason, waits_for_store=waiting.for_store)
+            health[revision] = health_of(
+                deployment, pods, waiting.reason, now=datetime.now(UTC), waits_for_store=waiting.for_store
+            )
         return health
 
     async def _waiting(self, pods: list[Manifest]) -> _Waiting:
@@ -318,6 +322,23 @@ def _secrets_wanted(pod: Manifest) -> str:
         {f"{source['secretName']} (key {source['items'][0]['key']})" for source in sources if source.get("items")}
     )
     return f"; the spec names Secret {', '.join(wanted)} in this namespace" if wanted else ""
+
+
+def _as_known(target: Target, route: StoredRoute | None, live: LiveObjects) -> Target:
+    """The target, under the name of a revision that is known and does the same: equal values are equal."""
+    if target.record is None or route is None or target.record.name in live.records:
+        return target
+    rejected = route.spec.rollout.rejected
+    routed = [entry.name for entry in sorted(route.spec.revisions, key=lambda entry: entry.role is not Role.CANARY)]
+    names = [*routed, *([] if rejected is None else [rejected.revision]), *route.spec.rollout.history]
+    known = equal_revision(target.record, live.records, names)
+    return target if known is None else replace(target, record=renamed(target.record, known))
+
+
+def _belongs_to(manifest: Manifest, agent: Agent) -> bool:
+    """Whether an object is this very agent's: one of a deleted agent of its name is still there for a while."""
+    owners = manifest["metadata"].get("ownerReferences", ())
+    return any(owner.get("uid") == agent.uid for owner in owners)
 
 
 def read_route(manifest: Manifest) -> AgentRouteSpec | None:

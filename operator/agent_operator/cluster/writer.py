@@ -143,6 +143,8 @@ class Writer:
         live = self._store.get(kinds.AGENT_ROUTE, action.namespace, action.name)
         if live is None:
             answer = await self._api.create(kinds.AGENT_ROUTE, action.namespace, manifest, FIELD_MANAGER)
+        elif not _is_ours(live, owner):
+            raise NameTakenError(manifest)
         else:
             manifest["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
             manifest["metadata"]["uid"] = live["metadata"]["uid"]

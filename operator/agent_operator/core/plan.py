@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent_api.v1alpha1.route import AgentRouteSpec
+from agent_api.v1alpha1.route import AgentRouteSpec, Role
+from agent_operator.core import routing
 from agent_operator.core.resources.agent import make_agent_service
 from agent_operator.core.resources.live import make_live_config_map
 from agent_operator.core.resources.metadata import Manifest, make_metadata, make_owner
@@ -127,7 +128,7 @@ def overlay_deferred(snapshot: Snapshot, route: AgentRouteSpec) -> bool:
 
 
 def _rolling(route: AgentRouteSpec) -> bool:
-    return route.rollout.started_at is not None and route.rollout.stable_available
+    return routing.find(route, Role.CANARY) is not None
 
 
 def _overlay(snapshot: Snapshot, revision: str) -> Manifest:

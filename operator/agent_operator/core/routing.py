@@ -51,6 +51,7 @@ class LedgerChanges(TypedDict, total=False):
     step_since: datetime | None
     progress_at: datetime | None
     progress_ready: int
+    available_at: int
     promote_full: bool
     undo_to: str | None
     rejected: Rejection | None
@@ -139,7 +140,11 @@ def set_knobs(route: AgentRouteSpec, knobs: Knobs) -> AgentRouteSpec:
 
 
 def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *, promote_full: bool) -> AgentRouteSpec:
-    """Begin a rollout: a new epoch, the canary at weight 0."""
+    """Begin a rollout: a new epoch, the canary at weight 0.
+
+    A canary that still drains keeps the conversations that it has: it serves, so that they stay.
+    """
+    drains = any(drain.revision == canary for drain in route.rollout.draining)
     others = tuple(revision for revision in route.revisions if revision.name != canary)
     ledger = _edited(
         _ended(route.rollout),
@@ -149,7 +154,8 @@ def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *,
         promote_full=promote_full,
         draining=tuple(drain for drain in route.rollout.draining if drain.revision != canary),
     )
-    return _routed(route, (*others, _entry(canary, Role.CANARY, 0)), ledger, epoch=route.epoch + 1)
+    entry = _entry(canary, Role.CANARY, 0).model_copy(update={"any_epoch": drains})
+    return _routed(route, (*others, entry), ledger, epoch=route.epoch + 1)
 
 
 def weigh(route: AgentRouteSpec, weight: int, now: datetime) -> AgentRouteSpec:
@@ -202,13 +208,20 @@ def promote(route: AgentRouteSpec, drain_seconds: float, history_limit: int, now
     drains = tuple(drain for drain in route.rollout.draining if drain.revision != canary)
     if drain_seconds > 0:
         drains = (*drains, Drain(revision=stable, until=now + timedelta(seconds=drain_seconds)))[-MAX_DRAINING:]
-    history = (canary, *(name for name in route.rollout.history if name != canary))[: history_limit + 1]
+    unwanted = {canary, _undone(route)}
+    history = (canary, *(name for name in route.rollout.history if name not in unwanted))[: history_limit + 1]
     ledger = _edited(_ended(route.rollout), stable_available=True, draining=drains, history=history)
     revisions = (
         _entry(canary, Role.STABLE, 100),
         *(_entry(drain.revision, Role.DRAINING, 0) for drain in drains),
     )
     return _routed(route, revisions, ledger)
+
+
+def _undone(route: AgentRouteSpec) -> str | None:
+    """What people undid: it is not among the revisions that take over without steps."""
+    rejected = route.rollout.rejected
+    return None if rejected is None or route.rollout.undo_to is None else rejected.revision
 
 
 def withdraw(route: AgentRouteSpec, rejection: Rejection | None) -> AgentRouteSpec:
@@ -259,6 +272,7 @@ def _ended(ledger: RolloutLedger) -> RolloutLedger:
         started_at=None,
         progress_at=None,
         progress_ready=0,
+        available_at=0,
         promote_full=False,
         analysis=None,
         budget_hold=None,

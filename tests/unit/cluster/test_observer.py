@@ -16,6 +16,7 @@ from agent_operator.core import routing
 from agent_operator.core.facts import Reported
 from agent_operator.core.resources.agent import make_route
 from agent_operator.core.resources.metadata import make_owner
+from agent_operator.core.routing import first_route
 from tests.support.agents import installation, minimal_spec
 from tests.support.scene import START, stable_route
 
@@ -72,9 +73,9 @@ class World:
     def agent(self, **spec):
         self.put(kinds.AGENT_DEPLOYMENT, "support", spec=minimal_spec(**spec))
 
-    def route(self, route, uid="uid-route"):
+    def route(self, route, uid="uid-route", owner="uid-support"):
         self.version += 1
-        manifest = make_route("support", "ns", make_owner("support", "uid-support"), route)
+        manifest = make_route("support", "ns", make_owner("support", owner), route)
         manifest["metadata"] |= {"resourceVersion": str(self.version), "uid": uid}
         self.store.put(kinds.AGENT_ROUTE, manifest)
 
@@ -101,6 +102,24 @@ async def test_a_readable_spec_has_a_target_and_no_problem(world):
     assert snapshot.problems == ()
     assert snapshot.target.name.startswith("support-")
     assert (snapshot.free_port, snapshot.route) == (10000, None)
+
+
+async def test_a_route_of_a_deleted_agent_of_the_same_name_is_absent(world):
+    world.agent()
+    world.route(first_route(10000, "support-dead", START), owner="uid-of-the-dead")
+    snapshot = await world.snapshot()
+    assert snapshot.route is None
+    world.route(first_route(10000, "support-alive", START))
+    assert (await world.snapshot()).route.spec.revisions[0].name == "support-alive"
+
+
+async def test_a_route_that_another_object_took_the_place_of_is_remembered_and_not_read(world):
+    world.agent()
+    world.route(first_route(10000, "support-alive", START))
+    await world.snapshot()
+    world.route(first_route(10000, "support-dead", START), owner="uid-of-the-dead")
+    snapshot = await world.snapshot()
+    assert (snapshot.route.spec.revisions[0].name, snapshot.route.intact) == ("support-alive", False)
 
 
 async def test_an_unreadable_spec_keeps_the_kill_switch_and_freezes_the_rollout(world):

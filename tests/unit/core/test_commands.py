@@ -234,7 +234,21 @@ def test_a_new_spec_after_undo_is_rolled_out():
 
 def test_retry_after_undo_goes_to_what_the_spec_asks_for():
     scene = released_twice(plan=HELD).types("undo").run().types("retry").run()
-    assert (scene.stable, scene.rejected, scene.route.rollout.undo_to) == ("v2", None, None)
+    assert (scene.canary, scene.rejected, scene.route.rollout.undo_to) == ("v2", None, None)
+
+
+def test_what_people_undid_needs_its_steps_when_it_is_tried_again():
+    scene = released_twice(plan=HELD).types("undo").run()
+    assert (scene.stable, scene.route.rollout.history) == ("v1", ("v1",))
+    scene.types("retry").run()
+    assert (scene.stable, scene.canary, scene.weight) == ("v1", "v2", 10)
+
+
+def test_what_people_undid_needs_its_steps_also_after_another_was_tried():
+    scene = released_twice(plan=HELD).types("undo").run()
+    scene.asks("v3").is_ready("v3").run().types("abort").run()
+    scene.asks("v2").run()
+    assert (scene.stable, scene.canary, scene.weight) == ("v1", "v2", 10)
 
 
 def test_undo_is_refused_while_a_rollout_is_under_way():

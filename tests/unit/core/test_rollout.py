@@ -60,17 +60,21 @@ def test_first_revision_becomes_stable_for_good_when_it_is_available():
     ],
     ids=["too few pods", "status out of date", "no Deployment"],
 )
-def test_first_revision_is_not_available_with(health):
+def test_first_revision_is_awaited_with(health):
     scene = first_scene()
     scene.health["v1"] = health
-    assert not scene.run().route.rollout.stable_available
+    assert scene.run().route.rollout.started_at is not None
+    assert scene.waiting == "v1: waiting for its first pods"
 
 
 def test_first_revision_that_never_came_up_is_replaced_without_a_canary():
     scene = first_scene().is_broken("v1").run()
     scene.passes(100).asks("v2").run()
     assert (scene.stable, scene.canary, scene.route.epoch, scene.route.serial) == ("v2", None, 0, 2)
-    assert (scene.notes[-1].reason, scene.notes[-1].message) == ("RevisionReplaced", "v2 replaces v1, never available")
+    assert (scene.notes[-1].reason, scene.notes[-1].message) == (
+        "RevisionReplaced",
+        "v2 replaces v1, which never served",
+    )
     assert scene.route.rollout.progress_at == scene.now
     scene.is_ready("v2").run()
     assert scene.route.rollout.history == ("v2",)
@@ -90,6 +94,29 @@ def test_first_revision_past_its_deadline_is_said_to_be_stuck_and_recovers_when_
     assert scene.route.rollout.stable_available
 
 
+def test_a_first_revision_of_which_a_pod_served_is_replaced_by_steps_alone():
+    scene = first_scene().is_starting("v1", ready=1).run()
+    assert scene.route.rollout.stable_available
+    assert scene.route.rollout.history == ("v1",)
+    scene.passes(86_400).run().asks("v2").is_starting("v2").run()
+    assert (scene.stable, scene.canary, scene.weight) == ("v1", "v2", 0)
+    assert "RevisionReplaced" not in scene.reasons
+
+
+def test_a_first_revision_whose_pod_no_gateway_has_is_not_serving_yet():
+    scene = first_scene().gateways_are_silent().is_starting("v1", ready=1).run()
+    assert not scene.route.rollout.stable_available
+
+
+def test_a_first_revision_that_serves_in_part_is_still_awaited_and_said_to_be_stuck():
+    scene = first_scene().is_starting("v1", ready=1).run().passes(601)
+    stuck = scene.step()
+    assert (stuck.overdue, stuck.waiting) == (True, "v1: not available after 10m: 1 of 2 pods are ready")
+    scene.is_ready("v1").run()
+    assert (scene.reasons, scene.waiting) == (["RolloutCompleted"], "")
+    assert scene.route.rollout.started_at is None
+
+
 def test_progress_of_the_first_revision_is_noted():
     scene = first_scene().run()
     scene.passes(30).is_starting("v1", ready=1).run()
@@ -104,6 +131,51 @@ def test_first_revision_without_replicas_is_available_once_its_deployment_is_the
     assert not scene.route.rollout.stable_available
     scene.health["v1"] = healthy(0)
     assert scene.run().route.rollout.stable_available
+
+
+# Scaling in mid-rollout.
+
+
+def test_a_healthy_canary_is_not_taken_back_for_pods_that_a_scale_up_asks_for():
+    scene = rolling(plan=rollout_of(weight(10), pause(), progressDeadline="2m"))
+    scene.replicas = 20
+    scene.is_starting("v2", ready=2).run().passes(3600).run()
+    assert scene.canary == "v2"
+    assert scene.waiting == "v2: 2 of 20 pods are ready, since more were asked for"
+    scene.is_ready("v2").run()
+    assert scene.waiting.startswith("paused by its step")
+
+
+def test_a_canary_that_loses_pods_that_it_had_is_taken_back_however_many_are_asked_for():
+    scene = rolling(plan=rollout_of(weight(10), pause(), progressDeadline="2m"))
+    scene.replicas = 20
+    scene.is_starting("v2", ready=1).run()
+    assert scene.passes(119).run().canary == "v2"
+    assert scene.passes(1).run().rejected == "v2"
+
+
+def test_what_a_canary_had_before_counts_for_this_rollout_alone():
+    scene = rolling(plan=rollout_of(weight(10), pause(), progressDeadline="2m"))
+    assert scene.route.rollout.available_at == 2
+    scene.asks("v3").is_starting("v3").run()
+    assert scene.route.rollout.available_at == 0
+
+
+# Drained revisions that are asked for again.
+
+
+def test_a_draining_revision_that_becomes_canary_again_keeps_its_old_conversations():
+    scene = rolling(plan=rollout_of(rollbackWindow=0)).run()
+    assert (scene.stable, scene.draining) == ("v2", ["v1"])
+    scene.plan = rollout_of(weight(10), pause(), rollbackWindow=0)
+    scene.asks("v1").run()
+    entry = next(entry for entry in scene.route.revisions if entry.name == "v1")
+    assert (scene.canary, scene.weight, entry.any_epoch) == ("v1", 10, True)
+
+
+def test_a_revision_that_does_not_drain_begins_with_conversations_of_its_epoch():
+    entry = next(entry for entry in rolling().route.revisions if entry.name == "v2")
+    assert not entry.any_epoch
 
 
 # Begin.

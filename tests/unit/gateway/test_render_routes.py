@@ -53,6 +53,11 @@ def test_the_role_decides_which_epochs_are_pinned(role: str, prefix: str) -> Non
     assert pin["route"]["cluster"] == "support/v1"
 
 
+def test_a_canary_that_drained_before_keeps_conversations_of_any_epoch() -> None:
+    (pin,) = named(table({**revision("v1", 100, "Canary"), "anyEpoch": True}), "pin")
+    assert pin["match"]["headers"][0]["string_match"] == {"prefix": "v1."}
+
+
 @given(weight=st.integers(0, 100), expired=st.booleans(), stickiness=st.sampled_from(["Conversation", "User"]))
 def test_the_split_sums_to_100_with_the_canary_first(weight: int, expired: bool, stickiness: str) -> None:
     rules = table(

@@ -11,15 +11,32 @@ from agent_operator.core.facts import Note, Seen, Transition
 
 
 def first_revision(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None:
-    """Until the first revision was available once there is nothing to protect, and no canary."""
+    """A first revision serves without steps; until it served there is nothing to protect, and no canary."""
     stable = routing.name_of(route, Role.STABLE)
-    if route.rollout.stable_available or stable is None:
+    if stable is None or not _comes_up(route):
         return None
-    if stable != seen.target:
-        note = Note(
-            warning=False, reason="RevisionReplaced", message=f"{seen.target} replaces {stable}, never available"
-        )
-        return Transition(routing.replace_first(route, seen.target, now), notes=(note,), look_again=0)
+    if not route.rollout.stable_available:
+        if stable != seen.target:
+            message = f"{seen.target} replaces {stable}, which never served"
+            note = Note(warning=False, reason="RevisionReplaced", message=message)
+            return Transition(routing.replace_first(route, seen.target, now), notes=(note,), look_again=0)
+        health = seen.health(stable)
+        if seen.acknowledged and health.exists and health.ready > 0:
+            # From here on callers rely on it, however many of its pods are missing: what comes next needs its steps.
+            protected = routing.edit_ledger(route, stable_available=True, history=(stable,))
+            return Transition(protected, look_again=0)
+    elif stable != seen.target:
+        return None
+    return _complete(route, seen, stable, now)
+
+
+def _comes_up(route: AgentRouteSpec) -> bool:
+    """Whether the first revision was never available as a whole."""
+    ledger = route.rollout
+    return not ledger.stable_available or (ledger.started_at is not None and routing.find(route, Role.CANARY) is None)
+
+
+def _complete(route: AgentRouteSpec, seen: Seen, stable: str, now: datetime) -> Transition:
     health = seen.health(stable)
     if health.available(seen.replicas):
         note = Note(warning=False, reason="RolloutCompleted", message=f"{stable} is available and serves")

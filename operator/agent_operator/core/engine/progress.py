@@ -35,18 +35,24 @@ def note_progress(route: AgentRouteSpec, seen: Seen, revision: str, now: datetim
 
 
 def availability(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition | None:
-    """The deadline runs while the canary is awaited, and begins anew when pods are lost later."""
+    """The deadline runs while the canary is awaited, and begins anew when pods are lost later.
+
+    Pods that a scale-up asks for in mid-rollout hold it up, and are no reason to take a canary back that was available.
+    """
     canary = routing.name_of(route, Role.CANARY)
     if canary is None:
         return None
     health = seen.health(canary)
     if health.available(seen.replicas):
-        if route.rollout.progress_at is None:
+        most = max(route.rollout.available_at, seen.replicas)
+        if route.rollout.progress_at is None and route.rollout.available_at == most:
             return None
-        arrived = routing.edit_ledger(route, progress_at=None, progress_ready=0)
+        arrived = routing.edit_ledger(route, progress_at=None, progress_ready=0, available_at=most)
         return Transition(arrived, look_again=0)
     if health.waits_for_store:
         return await_store(route, canary, health)
+    if health.ready >= route.rollout.available_at > 0:
+        return _scaled_up(route, seen, canary)
     noted = note_progress(route, seen, canary, now)
     if noted is not None:
         return noted
@@ -56,3 +62,13 @@ def availability(route: AgentRouteSpec, seen: Seen, now: datetime) -> Transition
         message = f"not available after {seen.rollout.progress_deadline}: {reason}"
         return take_back(route, "ProgressDeadlineExceeded", message, now)
     return Transition(route, look_again=min(left, LOOK_AT_LEASE), waiting=f"{canary}: {reason}")
+
+
+def _scaled_up(route: AgentRouteSpec, seen: Seen, canary: str) -> Transition:
+    """All pods that there were before are ready: the further ones are waited for without a deadline."""
+    if route.rollout.progress_at is not None:
+        return Transition(routing.edit_ledger(route, progress_at=None, progress_ready=0), look_again=0)
+    health = seen.health(canary)
+    why = f" ({health.not_ready_reason})" if health.not_ready_reason else ""
+    waiting = f"{canary}: {health.ready} of {seen.replicas} pods are ready, since more were asked for{why}"
+    return Transition(route, look_again=LOOK_AT_LEASE, waiting=waiting)
