@@ -31,9 +31,9 @@ def make_app(telemetry: Telemetry) -> web.Application:
     """Health, readiness and metrics of this process."""
 
     async def healthz(_request: web.Request) -> web.Response:
-        stuck = telemetry.longest_reconcile()
+        stuck = telemetry.standstill()
         if stuck > STUCK_SECONDS:
-            return web.Response(status=500, text=f"a reconcile has run for {stuck:.0f} s\n")
+            return web.Response(status=500, text=f"no reconcile has ended for {stuck:.0f} s\n")
         return web.Response(text="ok\n")
 
     async def metrics(_request: web.Request) -> web.Response:

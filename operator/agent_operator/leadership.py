@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 
 import aiohttp
@@ -11,6 +12,7 @@ import structlog
 from agent_operator.cluster.acknowledgements import Acknowledgements
 from agent_operator.cluster.api import Api
 from agent_operator.cluster.errors import ApiError
+from agent_operator.cluster.events import Events
 from agent_operator.cluster.instructions import InstructionSources, sources_of
 from agent_operator.cluster.kinds import AGENT_DEPLOYMENT, WATCHED
 from agent_operator.cluster.namespace import NamespaceGateway
@@ -30,10 +32,8 @@ from agent_operator.workqueue import WorkQueue
 
 RELIST_RETRY = 2.0
 CHECK_SECONDS = 5.0
+SLICE_SECONDS = 0.5
 log = structlog.get_logger(__name__)
-
-_RETRIED = (ApiError, ValueError)
-"""ValueError: nonsense in one agent's objects must not stop the work on all others."""
 
 
 class Term:
@@ -54,11 +54,12 @@ class Term:
         self._reports = Reports(peers, self._ask_agent)
         targets = Targets(self._instructions, installation)
         observer = Observer(self._store, peers, self._acknowledgements, targets, self._reports, installation)
-        writer = Writer(api, self._store, observer.wrote_route)
+        self._events = Events(api)
+        writer = Writer(api, self._store, observer.wrote_route, self._events)
         trial_store = TrialStore(self._store, writer, api, installation)
         gateway = NamespaceGateway(self._store, writer, observer, self._acknowledgements, trial_store, installation)
         reconciler = Reconciler(observer, writer, gateway, telemetry)
-        self._queue: WorkQueue[WorkKey] = WorkQueue(reconciler.reconcile, _RETRIED)
+        self._queue: WorkQueue[WorkKey] = WorkQueue(reconciler.reconcile, lambda key: key.namespace)
         reconciler.enqueue = self._queue.add
         self._intake = Intake(self._store, self._queue.add, settings.namespaces())
         self._stop = asyncio.Event()
@@ -87,11 +88,13 @@ class Term:
     async def _work(self) -> None:
         """Own every background task of the term: the death of one ends the term with its error."""
         await self._relist_until_done()
+        self._intake.enqueue_all()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._queue.run(self._settings.workers), name="queue")
             group.create_task(self._resync(), name="resync")
             group.create_task(self._check(), name="check")
             group.create_task(self._reports.run(), name="reports")
+            group.create_task(self._events.run(), name="events")
 
     async def _relist_until_done(self) -> None:
         while True:
@@ -101,7 +104,6 @@ class Term:
                 log.warning("listing failed", error=str(error))
                 await asyncio.sleep(RELIST_RETRY)
             else:
-                self._intake.enqueue_all()
                 return
 
     async def _relist(self) -> None:
@@ -119,7 +121,18 @@ class Term:
         while True:
             await asyncio.sleep(self._settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             await self._relist_until_done()
+            await self._look_at_all()
             self._instructions.keep(self._wanted_instructions())
+
+    async def _look_at_all(self) -> None:
+        """Ask for work on everything, a few keys at a time, over half of the time until the next round."""
+        keys = self._intake.keys()
+        slices = max(1, int(self._settings.resync_seconds / 2 / SLICE_SECONDS))
+        size = max(1, math.ceil(len(keys) / slices))
+        for begin in range(0, len(keys), size):
+            for key in keys[begin : begin + size]:
+                self._queue.add(key)
+            await asyncio.sleep(SLICE_SECONDS)
 
     def _wanted_instructions(self) -> set[Key]:
         agents = self._store.all(AGENT_DEPLOYMENT)

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 import structlog
 
-from agent_operator.cluster.errors import NamespaceEndingError, RefusedError
+from agent_operator.cluster.errors import ApiError, NamespaceEndingError, RefusedError, told
 from agent_operator.cluster.namespace import NamespaceGateway
 from agent_operator.cluster.observer import Observer
 from agent_operator.cluster.store import Key
 from agent_operator.cluster.writer import NameTakenError, Writer
-from agent_operator.core.conditions import appeared
+from agent_operator.core.conditions import appeared, with_problem
 from agent_operator.core.decide import decide
 from agent_operator.core.facts import Note
 from agent_operator.core.plan import WriteRoute, placement_problem, plan
@@ -25,6 +25,7 @@ from agent_operator.telemetry import Telemetry
 LOOK_AT_PROBLEM = 15.0
 LOOK_AFTER_WRITE = 0.2
 LOOK_AT_ENDING = 30.0
+MAX_REASON = 64
 log = structlog.get_logger(__name__)
 
 
@@ -96,6 +97,30 @@ class Reconciler:
                 return await self._agent(key)
             except NamespaceEndingError:
                 return LOOK_AT_ENDING
+            except ApiError:
+                raise
+            except Exception as error:
+                await self._say_stuck(key, error)
+                raise
+
+    async def _say_stuck(self, key: WorkKey, error: Exception) -> None:
+        """Tell people of a fault of ours where they look; the objects that led to it may be what they can mend."""
+        message = (
+            f"the operator cannot go on with this: {told(error)}; what serves goes on as it is, and it is tried again."
+            " Undo the last change to the agent or its objects, and report what the operator's log says"
+        )
+        problem = Problem("InternalError", type(error).__name__[:MAX_REASON], message)
+        if isinstance(key, NamespaceKey):
+            self._gateway.note(key.namespace, problem)
+            return
+        agent = self._observer.agent_as_it_stands(key.pair)
+        if agent is None:
+            return
+        status = with_problem(agent.status, problem, agent.generation, datetime.now(UTC))
+        try:
+            await self._writer.report(agent, status)
+        except ApiError as refusal:
+            log.warning("the fault could not be told in the status", key=str(key), error=str(refusal))
 
     async def _agent(self, key: AgentKey) -> float | None:
         snapshot = await self._observer.observe(key.pair)
@@ -110,7 +135,7 @@ class Reconciler:
         if not outcome.routed:
             stored = None if snapshot.route is None else snapshot.route.spec
             decision = replace(decision, route=stored, notes=())
-        await self._tell(snapshot.agent, decision.notes, now)
+        self._tell(snapshot.agent, decision.notes, now)
         if decision.look_again == 0 and not outcome.problems:
             return 0
         await self._report(snapshot, decision, outcome.problems, now)
@@ -126,7 +151,7 @@ class Reconciler:
         everything = (*everything, *self._gateway.problems(agent.namespace))
         status = make_status(snapshot, decision, everything, now)
         if await self._writer.report(agent, status):
-            await self._tell(agent, appeared(everything, agent.status.get("conditions", ())), now)
+            self._tell(agent, appeared(everything, agent.status.get("conditions", ())), now)
         self._telemetry.observe((agent.namespace, agent.name), status)
 
     async def _apply(self, snapshot: Snapshot, decision: Decision) -> _Outcome:
@@ -150,9 +175,9 @@ class Reconciler:
                 return _Outcome(tuple(problems), wrote=wrote, routed=False)
         return _Outcome(tuple(problems), wrote=wrote, routed=True)
 
-    async def _tell(self, agent: Agent, notes: Iterable[Note], now: datetime) -> None:
+    def _tell(self, agent: Agent, notes: Iterable[Note], now: datetime) -> None:
         for note in notes:
             log.info(note.reason, namespace=agent.namespace, agent=agent.name, message=note.message)
             self._telemetry.count(note.reason)
             suffix = f"{int(now.timestamp() * 1000):x}{next(self._numbers):04x}"
-            await self._writer.announce(agent, note, now, suffix)
+            self._writer.announce(agent, note, now, suffix)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sys
 from collections.abc import Iterator
@@ -74,27 +73,29 @@ class Telemetry:
             ["namespace", "agent"],
             registry=self.registry,
         )
-        self._busy_since: dict[int, float] = {}
-        self._tokens = itertools.count()
+        self._running = 0
+        self._progress = perf_counter()
 
     @contextmanager
     def reconcile(self, kind: str) -> Iterator[None]:
         """Time one reconcile and count its failure."""
         began = perf_counter()
-        token = next(self._tokens)
-        self._busy_since[token] = began
+        if not self._running:
+            self._progress = began
+        self._running += 1
         try:
             yield
         except Exception as error:
             self._errors.labels(kind, type(error).__name__).inc()
             raise
         finally:
-            self._busy_since.pop(token, None)
-            self._seconds.labels(kind).observe(perf_counter() - began)
+            self._running -= 1
+            self._progress = perf_counter()
+            self._seconds.labels(kind).observe(self._progress - began)
 
-    def longest_reconcile(self) -> float:
-        """Seconds that the longest running reconcile has taken so far."""
-        return perf_counter() - min(self._busy_since.values()) if self._busy_since else 0.0
+    def standstill(self) -> float:
+        """Seconds since a reconcile last ended, while there are some; 0 while there is none."""
+        return perf_counter() - self._progress if self._running else 0.0
 
     def count(self, reason: str) -> None:
         """Count an Event."""

@@ -12,7 +12,9 @@ ApiError
 from __future__ import annotations
 
 import json
+import traceback
 from http import HTTPStatus
+from pathlib import Path
 
 
 class ApiError(Exception):
@@ -63,3 +65,15 @@ def _message(body: bytes) -> str:
     except ValueError:
         return body[:200].decode(errors="replace")
     return str(parsed.get("message", ""))[:1000] if isinstance(parsed, dict) else ""
+
+
+def told(error: Exception) -> str:
+    """An error as logs and conditions may show it.
+
+    Of one that nobody foresaw only its kind and place: its text may quote what a tenant wrote.
+    """
+    if isinstance(error, ApiError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

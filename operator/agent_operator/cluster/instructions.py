@@ -79,7 +79,7 @@ class InstructionSources:
         self._sources: dict[Key, Source] = {}
         self._versions: dict[Key, str] = {}
         self._turns: dict[Key, asyncio.Lock] = {}
-        self._stale: WorkQueue[Key] = WorkQueue(self._read_again, (ApiError,))
+        self._stale: WorkQueue[Key] = WorkQueue(self._read_again)
 
     async def read(self, key: Key) -> Source:
         """What a ConfigMap holds; from now on its changes are noticed.

@@ -9,13 +9,13 @@ from agent_operator.cluster.acknowledgements import Acknowledgements
 from agent_operator.cluster.observer import Observer
 from agent_operator.cluster.peers import gateway_peer
 from agent_operator.cluster.store import Store, agent_of
+from agent_operator.cluster.templates import forget_old_record, kept_template
 from agent_operator.cluster.trial_store import TrialStore
 from agent_operator.cluster.writer import NameTakenError, Writer
 from agent_operator.core.names import FRONT_DOOR, GATEWAY
 from agent_operator.core.plan import Apply, Delete, Scale
-from agent_operator.core.resources.gateway import make_gateway_objects, make_gateway_record
+from agent_operator.core.resources.gateway import make_gateway_objects, make_gateway_template
 from agent_operator.core.resources.metadata import Manifest
-from agent_operator.core.resources.recorded import is_of_version, recorded_template
 from agent_operator.core.resources.replicas import replicas_we_own, scaled_by_others
 from agent_operator.core.settings import Installation
 from agent_operator.core.snapshot import Problem
@@ -57,6 +57,10 @@ class NamespaceGateway:
         """What keeps the objects of a namespace from being made."""
         return self._problems.get(namespace, ())
 
+    def note(self, namespace: str, problem: Problem) -> None:
+        """Keep what went wrong with a namespace for the conditions of its agents, until its next turn."""
+        self._problems[namespace] = (problem,)
+
     async def reconcile(self, namespace: str) -> float | None:
         """Make or prune what agents share; returns seconds after which to come again, or None."""
         self._acknowledgements.follow(
@@ -85,16 +89,13 @@ class NamespaceGateway:
         return any(not agent["metadata"].get("deletionTimestamp") for agent in agents)
 
     async def _make(self, namespace: str) -> float | None:
-        record = self._store.get(kinds.CONFIG_MAP, namespace, GATEWAY)
-        if record is None or not is_of_version(record, self._installation.gateway_template):
-            wanted = make_gateway_record(namespace, self._installation)
-            await self._writer.perform(Apply(wanted), None)
-            record = wanted
-        template = recorded_template(record)
         live, asked = self._store.get(kinds.DEPLOYMENT, namespace, GATEWAY), self._installation.gateway_replicas
+        kept = kept_template(self._store, namespace, GATEWAY, self._installation.gateway_template)
+        template = kept or make_gateway_template(namespace, self._installation)
         replicas = asked if live is None else replicas_we_own(live)
         for manifest in make_gateway_objects(namespace, template, self._installation, replicas):
             await self._writer.perform(Apply(manifest), None)
+        await forget_old_record(self._store, self._writer, namespace, GATEWAY)
         if live is not None and not scaled_by_others(live) and live["spec"].get("replicas") != asked:
             await self._writer.perform(Scale(namespace, GATEWAY, asked), None)
         return None

@@ -33,6 +33,8 @@ from agent_operator.core.settings import Installation
 from agent_operator.core.snapshot import Agent, LiveObjects, Problem, Snapshot, StoredRoute
 
 WHOLE = 100
+MAX_UNREADY_ASKED = 4
+"""Pods of a revision that are asked why they are not ready: they mostly have the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,22 @@ class Observer:
         )
         return agent, problems
 
+    def agent_as_it_stands(self, key: Key) -> Agent | None:
+        """An agent with its status, and nothing of a spec that may be what cannot be read; None if it is gone."""
+        manifest = self._store.get(kinds.AGENT_DEPLOYMENT, *key)
+        if manifest is None:
+            return None
+        metadata, status = manifest["metadata"], manifest.get("status")
+        return Agent(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata["generation"],
+            spec=self._last_valid({}),
+            command=None,
+            status=status if isinstance(status, dict) else {},
+        )
+
     def moved_on(self, agent: Agent) -> bool:
         """Whether the user changed an agent since it was observed.
 
@@ -207,11 +225,7 @@ class Observer:
 
     def _pods(self, namespace: str, label: str, value: str) -> list[Manifest]:
         """Pods with a label that ReplicaSets of our own Deployments own: a label alone proves nothing."""
-        return [
-            pod
-            for pod in self._store.in_namespace(kinds.POD, namespace)
-            if pod["metadata"].get("labels", {}).get(label) == value and self._is_ours(pod)
-        ]
+        return [pod for pod in self._store.labelled(kinds.POD, namespace, label, value) if self._is_ours(pod)]
 
     def _is_ours(self, pod: Manifest) -> bool:
         owner = _controller(pod)
@@ -238,15 +252,15 @@ class Observer:
         return health
 
     async def _waiting(self, pods: list[Manifest]) -> _Waiting:
-        for pod in sorted(pods, key=version_of):
-            peer = runtime_peer(pod)
-            if peer is not None and not is_ready(pod) and not pod["metadata"].get("deletionTimestamp"):
-                reason = await self._peers.not_ready_reason(peer)
-                if reason:
-                    report = await self._peers.report(peer)
-                    store = None if report is None else report.store
-                    text = f"pod {peer.name} is not ready: {reason}{_secrets_wanted(pod)}"
-                    return _Waiting(text, for_store=store is not None and not store.was_reached)
+        """What one of a few pods that are not ready says of why; they are asked side by side."""
+        unready = [pod for pod in sorted(pods, key=version_of) if not is_ready(pod)]
+        living = [pod for pod in unready if not pod["metadata"].get("deletionTimestamp")]
+        asked = [(pod, peer) for pod in living if (peer := runtime_peer(pod)) is not None][:MAX_UNREADY_ASKED]
+        told = await self._peers.unreadiness([peer for _, peer in asked])
+        for (pod, peer), said in zip(asked, told, strict=True):
+            if said.reason:
+                text = f"pod {peer.name} is not ready: {said.reason}{_secrets_wanted(pod)}"
+                return _Waiting(text, for_store=said.waits_for_store)
         return _Waiting()
 
     def gateway_pods(self, namespace: str) -> list[Manifest]:

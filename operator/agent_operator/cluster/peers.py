@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -22,7 +24,8 @@ from agent_operator.core.resources.metadata import Manifest
 READ_SECONDS = 2.0
 MAX_BYTES = 4 * 1024 * 1024
 MAX_REPORT_BYTES = 64 * 1024
-MAX_AT_ONCE = 32
+MAX_AT_ONCE = 64
+REMEMBERED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Peer:
     name: str
     address: str
     port: int
+    namespace: str = ""
 
 
 def runtime_peer(pod: Manifest) -> Peer | None:
@@ -49,7 +53,7 @@ def _peer(pod: Manifest, port: int) -> Peer | None:
     if not address or pod.get("status", {}).get("phase") != "Running":
         return None
     host = f"[{address}]" if ":" in address else address
-    return Peer(pod["metadata"]["name"], host, port)
+    return Peer(pod["metadata"]["name"], host, port, pod["metadata"]["namespace"])
 
 
 def is_ready(pod: Manifest) -> bool:
@@ -60,12 +64,47 @@ def is_ready(pod: Manifest) -> bool:
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadiness:
+    """Why a pod says that it is not ready, and whether it waits for a store that it never reached."""
+
+    reason: str = ""
+    waits_for_store: bool = False
+
+
+class _Slots:
+    """Requests at once: so many in all, and a share of them for each namespace, so that none waits for another's."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._all = asyncio.Semaphore(most)
+        self._shares: dict[str, asyncio.Semaphore] = {}
+        self._users: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def taken(self, namespace: str) -> AsyncIterator[None]:
+        share = self._shares.setdefault(namespace, asyncio.Semaphore(max(1, self._most // 4)))
+        self._users[namespace] += 1
+        try:
+            async with share, self._all:
+                yield
+        finally:
+            self._users[namespace] -= 1
+            if not self._users[namespace]:
+                del self._users[namespace], self._shares[namespace]
+
+
 class Peers:
-    """Asks pods over one session; what does not answer in time or sense answers nothing."""
+    """Asks pods over one session; what does not answer in time or sense answers nothing.
+
+    Verdicts have slots of their own, and the wait for a slot is part of the time. What a pod that is not ready said, or
+    did not say, is remembered for a few seconds.
+    """
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._verdicts, self._others = _Slots(MAX_AT_ONCE), _Slots(MAX_AT_ONCE)
+        self._unready: dict[Peer, tuple[float, Unreadiness]] = {}
 
     async def observations(self, peers: Iterable[Peer], agent: str, since: int) -> dict[str, Observations]:
         """Observations of an agent by pod name, of slots from `since` (Unix time in seconds) on.
@@ -78,7 +117,7 @@ class Peers:
         return {peer.name: answer for peer, answer in zip(asked, answers, strict=True) if answer is not None}
 
     async def _observations(self, peer: Peer, path: str) -> Observations | None:
-        status, body = await self._get(peer, path)
+        status, body = await self._get(peer, path, self._verdicts)
         if status != HTTPStatus.OK:
             return None
         try:
@@ -88,7 +127,7 @@ class Peers:
 
     async def report(self, peer: Peer) -> RuntimeReport | None:
         """What a pod says of the state that all pods share; None if it says nothing, or nothing that makes sense."""
-        status, body = await self._get(peer, REPORT_PATH, MAX_REPORT_BYTES)
+        status, body = await self._get(peer, REPORT_PATH, self._others, MAX_REPORT_BYTES)
         if status != HTTPStatus.OK:
             return None
         try:
@@ -97,27 +136,46 @@ class Peers:
             return None
         return report if is_plausible(report) else None
 
-    async def not_ready_reason(self, peer: Peer) -> str:
-        """What a pod says of why it is not ready; empty if it says nothing."""
-        status, body = await self._get(peer, "/ready")
-        if status != HTTPStatus.SERVICE_UNAVAILABLE:
-            return ""
-        try:
-            problem = json.loads(body)
-        except ValueError:
-            return ""
-        return str(problem.get("detail", ""))[:512] if isinstance(problem, dict) else ""
+    async def unreadiness(self, peers: Iterable[Peer]) -> list[Unreadiness]:
+        """Why pods say that they are not ready, in their order; one that says nothing has no reason."""
+        now = asyncio.get_running_loop().time()
+        self._unready = {peer: kept for peer, kept in self._unready.items() if now - kept[0] < REMEMBERED_SECONDS}
+        return list(await asyncio.gather(*(self._unreadiness(peer) for peer in peers)))
 
-    async def _get(self, peer: Peer, path: str, most: int | None = None) -> tuple[int, bytes]:
+    async def _unreadiness(self, peer: Peer) -> Unreadiness:
+        known = self._unready.get(peer)
+        if known is not None:
+            return known[1]
+        answered, report = await asyncio.gather(self._get(peer, "/ready", self._others), self.report(peer))
+        store = None if report is None else report.store
+        waits = store is not None and not store.was_reached
+        said = Unreadiness(_reason(*answered), waits_for_store=waits)
+        self._unready[peer] = (asyncio.get_running_loop().time(), said)
+        return said
+
+    async def _get(self, peer: Peer, path: str, slots: _Slots, most: int | None = None) -> tuple[int, bytes]:
         url = f"http://{peer.address}:{peer.port}{path}"
-        timeout = aiohttp.ClientTimeout(total=READ_SECONDS)
-        async with self._slots:
-            try:
-                async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
-                    body = await read_body(response, most)
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                return 0, b""
+        try:
+            async with (
+                asyncio.timeout(READ_SECONDS),
+                slots.taken(peer.namespace),
+                self._session.get(url, allow_redirects=False) as response,
+            ):
+                body = await read_body(response, most)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return 0, b""
         return (0, b"") if body is None else (response.status, body)
+
+
+def _reason(status: int, body: bytes) -> str:
+    """Detail of a problem document that says why a pod is not ready; empty of anything else."""
+    if status != HTTPStatus.SERVICE_UNAVAILABLE:
+        return ""
+    try:
+        problem = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    return str(problem.get("detail", ""))[:512] if isinstance(problem, dict) else ""
 
 
 async def read_body(response: aiohttp.ClientResponse, most: int | None = None) -> bytes | None:

@@ -9,12 +9,12 @@ from agent_operator.cluster import kinds
 from agent_operator.cluster.api import Api
 from agent_operator.cluster.errors import ConflictError
 from agent_operator.cluster.store import Store, agent_of
+from agent_operator.cluster.templates import forget_old_record, kept_template
 from agent_operator.cluster.writer import Writer
 from agent_operator.core.names import FIELD_MANAGER, TRIAL_STORE
 from agent_operator.core.plan import Apply
 from agent_operator.core.resources.metadata import Manifest
-from agent_operator.core.resources.recorded import is_of_version, recorded_template
-from agent_operator.core.resources.store import make_store_objects, make_store_record, make_store_secret
+from agent_operator.core.resources.store import make_store_objects, make_store_secret, make_store_template
 from agent_operator.core.settings import Installation
 
 LOOK_AT_START = 5.0
@@ -54,14 +54,12 @@ class TrialStore:
         NameTakenError
             If an object of its name belongs to somebody else.
         """
-        record = self._store.get(kinds.CONFIG_MAP, namespace, TRIAL_STORE)
-        if record is None or not is_of_version(record, self._installation.store_template):
-            new = make_store_record(namespace, self._installation)
-            await self._writer.perform(Apply(new), None)
-            record = new
+        kept = kept_template(self._store, namespace, TRIAL_STORE, self._installation.store_template)
+        template = kept or make_store_template(self._installation)
         before = self._uid(namespace)
-        for manifest in make_store_objects(namespace, recorded_template(record), self._installation):
+        for manifest in make_store_objects(namespace, template, self._installation):
             await self._writer.perform(Apply(manifest), None)
+        await forget_old_record(self._store, self._writer, namespace, TRIAL_STORE)
         return await self._make_secret(namespace, is_new=before != self._uid(namespace))
 
     def objects(self, namespace: str) -> list[Manifest]:

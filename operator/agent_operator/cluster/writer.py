@@ -12,7 +12,8 @@ from agent_api.meta import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, format_tim
 from agent_api.v1alpha1.route import AgentRouteSpec
 from agent_operator.cluster import kinds
 from agent_operator.cluster.api import Api
-from agent_operator.cluster.errors import ConflictError, NotFoundError, RefusedError
+from agent_operator.cluster.errors import ConflictError, NotFoundError
+from agent_operator.cluster.events import Events
 from agent_operator.cluster.kinds import Kind, kind_of
 from agent_operator.cluster.store import Key, Store
 from agent_operator.core.drift import covers, fingerprint_source, projection
@@ -43,8 +44,11 @@ class NameTakenError(Exception):
 class Writer:
     """Writes objects, and puts what the API server answers into the store."""
 
-    def __init__(self, api: Api, store: Store, wrote_route: Callable[[Key, str, AgentRouteSpec], None]) -> None:
+    def __init__(
+        self, api: Api, store: Store, wrote_route: Callable[[Key, str, AgentRouteSpec], None], events: Events
+    ) -> None:
         self._api = api
+        self._events = events
         self._store = store
         self._wrote_route = wrote_route
         self._normalised: dict[str, Any] = {}
@@ -177,8 +181,8 @@ class Writer:
         self._store.put(kinds.AGENT_DEPLOYMENT, answer)
         return True
 
-    async def announce(self, agent: Agent, note: Note, now: datetime, suffix: str) -> None:
-        """Post an Event on the agent; one that is refused is not worth a failed reconcile."""
+    def announce(self, agent: Agent, note: Note, now: datetime, suffix: str) -> None:
+        """Post an Event on the agent, some time soon."""
         event = {
             "apiVersion": "v1",
             "kind": "Event",
@@ -198,17 +202,18 @@ class Writer:
             "lastTimestamp": format_time(now),
             "count": 1,
         }
-        try:
-            await self._api.create(kinds.EVENT, agent.namespace, event, FIELD_MANAGER)
-        except (RefusedError, ConflictError, NotFoundError):
-            return
+        self._events.post(agent.namespace, event)
+
+
+def is_of_namespace(live: Manifest) -> bool:
+    """Whether an object of a namespace, which no agent owns, carries our label."""
+    return bool(live["metadata"].get("labels", {}).get(MANAGED_BY_LABEL) == MANAGED_BY)
 
 
 def _is_ours(live: Manifest, owner: Agent | None) -> bool:
     """An agent's object is owned by its uid; a namespace's carries our label."""
     if owner is None:
-        labels = live["metadata"].get("labels", {})
-        return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+        return is_of_namespace(live)
     return any(reference.get("uid") == owner.uid for reference in live["metadata"].get("ownerReferences", ()))
 
 

@@ -41,6 +41,15 @@ def appeared(problems: Iterable[Problem], before: Sequence[Mapping[str, Any]]) -
     return tuple(Note(warning=True, reason=problem.reason, message=problem.message) for problem in fresh.values())
 
 
+def with_problem(status: Mapping[str, Any], problem: Problem, generation: int, now: datetime) -> dict[str, Any]:
+    """A status with one more condition, the rest as it was: for when nothing else can be said."""
+    conditions = status.get("conditions", ())
+    others = [c for c in conditions if isinstance(c, dict) and c.get("type") != problem.type]
+    known = next((c for c in conditions if isinstance(c, dict) and c.get("type") == problem.type), None)
+    aspect = Aspect(problem.type, status=True, reason=problem.reason, message=problem.message)
+    return {**status, "conditions": [*others, _condition(aspect, known, generation, now)]}
+
+
 def _condition(aspect: Aspect, before: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:
     status = "Unknown" if aspect.status is None else str(aspect.status)
     since = format_time(now)

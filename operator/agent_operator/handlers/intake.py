@@ -36,11 +36,15 @@ class Intake:
 
     def enqueue_all(self) -> None:
         """Ask for work on everything there is."""
-        for agent in self._store.all(kinds.AGENT_DEPLOYMENT):
-            self._enqueue(AgentKey(*key_of(agent)))
-        for kind in (kinds.AGENT_DEPLOYMENT, kinds.DEPLOYMENT, kinds.CONFIG_MAP):
-            for manifest in self._store.all(kind):
-                self._enqueue(NamespaceKey(manifest["metadata"]["namespace"]))
+        for key in self.keys():
+            self._enqueue(key)
+
+    def keys(self) -> list[WorkKey]:
+        """Everything that there may be work on."""
+        agents: list[WorkKey] = [AgentKey(*key_of(agent)) for agent in self._store.all(kinds.AGENT_DEPLOYMENT)]
+        holders = (kinds.AGENT_DEPLOYMENT, kinds.DEPLOYMENT, kinds.CONFIG_MAP)
+        namespaces = {key_of(manifest)[0] for kind in holders for manifest in self._store.all(kind)}
+        return [*agents, *map(NamespaceKey, sorted(namespaces))]
 
     def _ask(self, kind: Kind, before: Manifest | None, manifest: Manifest, *, deleted: bool) -> None:
         namespace = manifest["metadata"]["namespace"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from agent_api.meta import MANAGED_BY, MANAGED_BY_LABEL
 from agent_operator.cluster import kinds, namespace
 from agent_operator.cluster.errors import NotFoundError
+from agent_operator.cluster.events import Events
 from agent_operator.cluster.namespace import NamespaceGateway
 from agent_operator.cluster.store import Store
 from agent_operator.cluster.trial_store import TrialStore
 from agent_operator.cluster.writer import Writer
+from agent_operator.core.resources.recorded import RECORD_ANNOTATION
 from tests.support.agents import installation, minimal_spec
 
 OWN = {"urlSecretRef": {"name": "redis", "key": "url"}}
@@ -81,7 +86,7 @@ class World:
     def install(self, **values):
         """Start an operator with these values of the chart."""
         made = installation(**values)
-        writer = Writer(self.api, self.store, lambda *_route: None)
+        writer = Writer(self.api, self.store, lambda *_route: None, Events(self.api))
         trial = TrialStore(self.store, writer, self.api, made)
         self.gateway = NamespaceGateway(self.store, writer, Quiet(), Quiet(), trial, made)
 
@@ -106,8 +111,8 @@ def world():
     return World()
 
 
-GATEWAY = {"ConfigMap", "ServiceAccount", "RoleBinding", "Deployment", "PodDisruptionBudget"}
-STORE = {"ConfigMap", "Service", "Deployment", "Secret"}
+GATEWAY = {"ServiceAccount", "RoleBinding", "Deployment", "PodDisruptionBudget"}
+STORE = {"Service", "Deployment", "Secret"}
 
 
 async def test_the_first_agent_brings_gateway_front_door_and_trial_store(world):
@@ -199,3 +204,85 @@ async def test_a_placement_arrives_with_another_template_and_not_before(world):
     world.install(gateway_pod=placement, store_pod=placement, gateway_template="2", store_template="2")
     await world.gateway.reconcile("ns")
     assert selectors() == [{"pool": "edge"}, {"pool": "edge"}]
+
+
+def config_map(name, template, labels=None, version="1"):
+    metadata = {
+        "name": name,
+        "namespace": "ns",
+        "uid": "u-old",
+        "resourceVersion": "1",
+        "labels": {MANAGED_BY_LABEL: MANAGED_BY} if labels is None else labels,
+    }
+    data = {"version": version, "template.json": json.dumps(template)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def recorded(text):
+    return {"version": "1", "template.json": text}
+
+
+def put_config_map(world, item):
+    world.api.objects["ConfigMap", item["metadata"]["name"]] = item
+    world.store.put(kinds.CONFIG_MAP, item)
+
+
+def pod(world, name="greylag-gateway"):
+    return world.api.objects["Deployment", name]["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("name", ["greylag-gateway", "greylag-store"])
+async def test_nobody_who_writes_only_a_config_map_gets_pods_made(world, name):
+    world.agent()
+    evil = {"spec": {"containers": [{"name": "x", "image": "evil:1"}], "volumes": [], "hostNetwork": True}}
+    put_config_map(world, config_map(name, evil))
+    await world.gateway.reconcile("ns")
+    await world.gateway.reconcile("ns")
+    assert "evil" not in json.dumps(world.api.objects["Deployment", name])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {},
+        {"version": "1"},
+        {"version": "1", "template.json": "[" * 100_000},
+        {"version": "1", "template.json": "{}"},
+    ],
+)
+async def test_a_config_map_of_our_name_with_nonsense_stops_nothing(world, data):
+    world.agent()
+    for name in ("greylag-gateway", "greylag-store"):
+        put_config_map(world, {**config_map(name, {}), "data": data})
+    assert await world.gateway.reconcile("ns") is not None
+    assert world.gateway.problems("ns") == ()
+    assert world.names("greylag-gateway") >= GATEWAY
+
+
+async def test_what_an_earlier_release_recorded_and_runs_is_taken_over_and_its_config_map_goes(world):
+    world.agent()
+    await world.gateway.reconcile("ns")
+    live = world.api.objects["Deployment", "greylag-gateway"]
+    older = json.loads(json.dumps(live["spec"]["template"]))
+    older["spec"]["containers"][0]["image"] = "gateway:older"
+    metadata = {k: v for k, v in live["metadata"].items() if k != "annotations"} | {"resourceVersion": "900"}
+    world.store.put(kinds.DEPLOYMENT, {**live, "metadata": metadata, "spec": {**live["spec"], "template": older}})
+    put_config_map(world, config_map("greylag-gateway", older))
+    world.api.version = 1000
+    await world.gateway.reconcile("ns")
+    assert pod(world)["containers"][0]["image"] == "gateway:older"
+    assert ("ConfigMap", "greylag-gateway") not in world.api.objects
+
+
+async def test_a_template_that_was_edited_into_nonsense_is_made_anew(world):
+    world.agent()
+    await world.gateway.reconcile("ns")
+    live = world.api.objects["Deployment", "greylag-gateway"]
+    image = pod(world)["containers"][0]["image"]
+    annotations = {**live["metadata"]["annotations"], RECORD_ANNOTATION: "{"}
+    metadata = {**live["metadata"], "annotations": annotations, "resourceVersion": "900"}
+    world.store.put(kinds.DEPLOYMENT, {**live, "metadata": metadata})
+    await world.gateway.reconcile("ns")
+    assert pod(world)["containers"][0]["image"] == image
+    assert json.loads(world.api.objects["Deployment", "greylag-gateway"]["metadata"]["annotations"][RECORD_ANNOTATION])

@@ -9,6 +9,7 @@ from agent_api.v1alpha1.rollout import Stickiness
 from agent_operator.cluster import kinds
 from agent_operator.cluster.instructions import Source
 from agent_operator.cluster.observer import Observer
+from agent_operator.cluster.peers import Unreadiness
 from agent_operator.cluster.reports import Reports
 from agent_operator.cluster.store import Store
 from agent_operator.cluster.targets import Targets
@@ -27,13 +28,19 @@ class Silent:
     """Peers and acknowledgements that say nothing, and instructions that are not there."""
 
     def __init__(self):
-        self.reasons, self.reports = {}, {}
+        self.reasons, self.reports, self.asked_why = {}, {}, []
 
     def asked(self, namespace, pods):
         return True
 
-    async def not_ready_reason(self, peer):
-        return self.reasons.get(peer.name, "")
+    async def unreadiness(self, peers):
+        self.asked_why.append([peer.name for peer in peers])
+        return [self._unreadiness(peer.name) for peer in peers]
+
+    def _unreadiness(self, name):
+        report = self.reports.get(name)
+        waits = report is not None and report.store is not None and not report.store.was_reached
+        return Unreadiness(self.reasons.get(name, ""), waits_for_store=waits)
 
     async def observations(self, peers, agent, since):
         return {}

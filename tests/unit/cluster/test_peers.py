@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -71,10 +73,64 @@ async def test_a_pod_says_why_it_is_not_ready(session):
     problem = json.dumps({"detail": "Secret key for model m (position 0) is missing"}).encode()
     runner, peer = await _serve(problem, "/ready", status=503)
     try:
-        reason = await Peers(session).not_ready_reason(peer)
+        (said,) = await Peers(session).unreadiness([peer])
     finally:
         await runner.cleanup()
-    assert reason == "Secret key for model m (position 0) is missing"
+    assert said.reason == "Secret key for model m (position 0) is missing"
+
+
+@pytest.mark.parametrize("body", [b"", b"[" * 100_000, b"[]", b'"x"', b'{"detail": null}', b"\xff"])
+async def test_a_pod_that_says_nonsense_says_nothing(session, body):
+    runner, peer = await _serve(body, "/ready", status=503)
+    try:
+        (said,) = await Peers(session).unreadiness([peer])
+    finally:
+        await runner.cleanup()
+    assert said.reason in {"", "None"}
+
+
+async def _hanging() -> tuple[asyncio.Server, int]:
+    """A server that takes connections and never answers."""
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def test_pods_that_do_not_answer_are_asked_side_by_side_and_remembered(session, monkeypatch):
+    monkeypatch.setattr(peers_module, "READ_SECONDS", 0.3)
+    server, port = await _hanging()
+    silent = [Peer(f"pod-{number}", "127.0.0.1", port, "ns") for number in range(4)]
+    peers = Peers(session)
+    began = asyncio.get_running_loop().time()
+    assert [said.reason for said in await peers.unreadiness(silent)] == [""] * 4
+    first = asyncio.get_running_loop().time()
+    await peers.unreadiness(silent)
+    assert asyncio.get_running_loop().time() - first < 0.1
+    assert first - began < 1.0
+    server.close()
+
+
+async def test_hanging_pods_of_one_tenant_delay_no_answer_of_anothers(session, monkeypatch):
+    monkeypatch.setattr(peers_module, "READ_SECONDS", 1.0)
+    server, port = await _hanging()
+    hanging = [Peer(f"pod-{number}", "127.0.0.1", port, "loud") for number in range(400)]
+    runner, healthy = await _serve(_observations(1), "/observations")
+    peers = Peers(session)
+    stuck = asyncio.create_task(peers.observations(hanging, "support", 5))
+    await asyncio.sleep(0.05)
+    began = asyncio.get_running_loop().time()
+    answers = await peers.observations([replace(healthy, namespace="quiet")], "support", 5)
+    assert "pod" in answers
+    assert asyncio.get_running_loop().time() - began < 0.5
+    assert await stuck == {}
+    assert asyncio.get_running_loop().time() - began < 3.0, "the wait for a slot is timed"
+    server.close()
+    await runner.cleanup()
 
 
 async def test_acknowledgements_of_many_agents_are_read_whole(session):

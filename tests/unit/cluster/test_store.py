@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent_api.meta import AGENT_LABEL, REVISION_LABEL
 from agent_operator.cluster import kinds
 from agent_operator.cluster.store import Store, agent_of, key_of, version_of
 
 
 def made(name="a", version=1, namespace="ns", **labels):
     return {"metadata": {"name": name, "namespace": namespace, "resourceVersion": str(version), "labels": labels}}
+
+
+KIND = kinds.POD
+
+
+def item(name, version, labels=None):
+    return made(name, version, **(labels or {}))
 
 
 def stored(store, name="a"):
@@ -148,3 +157,69 @@ def test_the_end_does_not_depend_on_the_order_of_events(events, random):
     }
     expected = {name: last[2] if last is not None and last[0] == "put" else None for name, last in newest.items()}
     assert ends == [expected, expected]
+
+
+def test_after_a_restore_from_a_backup_the_listing_counts_whatever_was_seen_before():
+    store = Store()
+    store.replace_all(KIND, [item("a", 90), item("gone", 95)], 100)
+    store.put(KIND, item("a", 120))
+    store.remove(KIND, item("back", 110))
+    assert store.replace_all(KIND, [item("a", 40), item("back", 41)], 50) == {
+        ("ns", "a"),
+        ("ns", "gone"),
+        ("ns", "back"),
+    }
+    assert [version_of(found) for found in store.all(KIND)] == [40, 41]
+    assert store.put(KIND, item("a", 51)), "what comes next is taken again"
+
+
+def test_a_listing_as_old_as_the_one_before_is_no_restore():
+    store = Store()
+    store.replace_all(KIND, [item("a", 90)], 100)
+    store.put(KIND, item("a", 120))
+    store.replace_all(KIND, [item("a", 90)], 100)
+    assert version_of(store.get(KIND, "ns", "a")) == 120
+
+
+def test_objects_are_found_by_their_labels_as_they_are_now():
+    store = Store()
+    store.put(KIND, item("p", 1, labels={REVISION_LABEL: "r1", AGENT_LABEL: "support"}))
+    assert [found["metadata"]["name"] for found in store.labelled(KIND, "ns", REVISION_LABEL, "r1")] == ["p"]
+    store.put(KIND, item("p", 2, labels={REVISION_LABEL: "r2"}))
+    assert store.labelled(KIND, "ns", REVISION_LABEL, "r1") == []
+    assert len(store.labelled(KIND, "ns", REVISION_LABEL, "r2")) == 1
+    assert store.of_agent(KIND, "ns", "support") == {}
+    store.remove(KIND, item("p", 3))
+    assert store.labelled(KIND, "ns", REVISION_LABEL, "r2") == store.in_namespace(KIND, "ns") == []
+
+
+def test_a_label_that_finds_nothing_is_a_mistake():
+    with pytest.raises(ValueError, match="not found by label"):
+        Store().labelled(KIND, "ns", "app", "x")
+
+
+class Counting(dict):
+    """Metadata that counts how often it is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, name):
+        Counting.looks += 1
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        Counting.looks += 1
+        return super().get(name, default)
+
+
+def test_a_look_costs_what_it_finds_and_not_what_there_is():
+    store = Store()
+    for number in range(3000):
+        manifest = item(f"p{number}", number + 1, labels={AGENT_LABEL: f"agent-{number}", REVISION_LABEL: f"r{number}"})
+        store.put(KIND, {"metadata": Counting(manifest["metadata"])})
+    Counting.looks = 0
+    assert len(store.of_agent(KIND, "ns", "agent-7")) == 1
+    assert len(store.labelled(KIND, "ns", REVISION_LABEL, "r7")) == 1
+    assert store.get(KIND, "ns", "p7") is not None
+    assert store.in_namespace(KIND, "other") == []
+    assert Counting.looks == 0

@@ -8,6 +8,7 @@ import pytest
 
 from agent_operator.cluster import kinds, trial_store
 from agent_operator.cluster.errors import ConflictError, NotFoundError
+from agent_operator.cluster.events import Events
 from agent_operator.cluster.store import Store
 from agent_operator.cluster.trial_store import TrialStore
 from agent_operator.cluster.writer import NameTakenError, Writer
@@ -53,7 +54,7 @@ class FakeApi:
 class World:
     def __init__(self, **fields):
         self.api, self.store = FakeApi(), Store()
-        writer = Writer(self.api, self.store, lambda *_route: None)
+        writer = Writer(self.api, self.store, lambda *_route: None, Events(self.api))
         self.trial = TrialStore(self.store, writer, self.api, installation(**fields))
         self.versions = 10_000
 
@@ -113,7 +114,6 @@ async def test_it_stays_while_there_are_agents(world):
 async def test_everything_is_made_and_the_secret_last(world):
     again, writes = await world.make()
     assert writes == [
-        ("apply", "ConfigMap"),
         ("apply", "Service"),
         ("apply", "Deployment"),
         ("create", "Secret"),
@@ -141,7 +141,7 @@ async def test_a_store_that_is_ready_costs_no_request(world):
 async def test_a_new_leader_leaves_a_ready_store_alone(world):
     await world.make()
     world.becomes(ready=1)
-    writer = Writer(world.api, world.store, lambda *_route: None)
+    writer = Writer(world.api, world.store, lambda *_route: None, Events(world.api))
     world.trial = TrialStore(world.store, writer, world.api, installation())
     assert await world.make() == (None, [])
 
@@ -197,4 +197,4 @@ async def test_an_object_of_somebody_else_is_told_and_left_alone(world):
 async def test_what_there_is_is_what_is_deleted(world):
     assert world.trial.objects("ns") == []
     await world.make()
-    assert [item["kind"] for item in world.trial.objects("ns")] == ["Deployment", "Service", "ConfigMap"]
+    assert [item["kind"] for item in world.trial.objects("ns")] == ["Deployment", "Service"]

@@ -19,7 +19,7 @@ class Flaky(Exception):
 
 @asynccontextmanager
 async def working(work, workers=2):
-    queue = WorkQueue(work, (Flaky,))
+    queue = WorkQueue(work)
     task = asyncio.create_task(queue.run(workers))
     try:
         yield queue
@@ -41,7 +41,7 @@ async def test_a_key_added_twice_before_work_begins_is_worked_on_once():
     async def work(key):
         done.append(key)
 
-    queue = WorkQueue(work, (Flaky,))
+    queue = WorkQueue(work)
     for key in ("a", "a", "b", "a"):
         queue.add(key)
     assert queue.depth() == 2
@@ -106,7 +106,7 @@ async def test_work_that_wants_to_look_again_is_called_again():
 
 
 async def test_the_earliest_wish_counts():
-    queue = WorkQueue(lambda _key: None, (Flaky,))
+    queue = WorkQueue(lambda _key: None)
     queue.add_after("a", 50)
     queue.add_after("a", 1000)
     assert queue._timers["a"].when() < asyncio.get_running_loop().time() + 60
@@ -116,7 +116,7 @@ async def test_the_earliest_wish_counts():
 
 
 async def test_a_wish_for_now_takes_the_place_of_one_for_later():
-    queue = WorkQueue(lambda _key: None, (Flaky,))
+    queue = WorkQueue(lambda _key: None)
     queue.add_after("a", 0.01)
     queue.add("a")
     assert queue._timers == {}
@@ -124,7 +124,7 @@ async def test_a_wish_for_now_takes_the_place_of_one_for_later():
 
 
 async def test_closing_cancels_what_waits_for_its_time():
-    queue = WorkQueue(lambda _key: None, (Flaky,))
+    queue = WorkQueue(lambda _key: None)
     queue.add_after("a", 0.001)
     queue.close()
     await asyncio.sleep(0.01)
@@ -133,7 +133,7 @@ async def test_closing_cancels_what_waits_for_its_time():
 
 async def test_failures_are_tried_again_with_growing_and_bounded_delays(monkeypatch):
     delays = []
-    queue = WorkQueue(_always_fails, (Flaky,))
+    queue = WorkQueue(_always_fails)
     monkeypatch.setattr(workqueue.random, "uniform", lambda _low, high: high)
     monkeypatch.setattr(queue, "add_after", lambda _key, delay: delays.append(delay))
     for _ in range(12):
@@ -154,7 +154,7 @@ async def test_a_success_begins_the_backoff_anew(monkeypatch):
         if fails.pop(0):
             raise Flaky("no")
 
-    queue = WorkQueue(work, (Flaky,))
+    queue = WorkQueue(work)
     monkeypatch.setattr(workqueue.random, "uniform", lambda _low, high: high)
     monkeypatch.setattr(queue, "add_after", lambda _key, delay: delays.append(delay))
     for _ in range(4):
@@ -175,12 +175,105 @@ async def test_a_failing_key_is_worked_on_again():
         await until(lambda: len(calls) == 2)
 
 
-async def test_an_unexpected_error_ends_the_queue_with_that_error():
-    async def work(_key):
-        raise LookupError("a bug")
+@pytest.mark.parametrize("error", [LookupError("x"), RecursionError("deep"), TypeError("t"), MemoryError()])
+async def test_an_error_of_one_key_is_that_keys(error):
+    done = []
 
-    queue = WorkQueue(work, (Flaky,))
-    queue.add("a")
-    with pytest.RaisesGroup(pytest.RaisesExc(LookupError, match="a bug")):
-        async with asyncio.timeout(WAIT):
-            await queue.run(3)
+    async def work(key):
+        if key == "poison":
+            raise error
+        done.append(key)
+
+    async with working(work) as queue:
+        for key in ("poison", "a", "poison", "b"):
+            queue.add(key)
+        await until(lambda: done == ["a", "b"])
+        queue.add("c")
+        await until(lambda: done == ["a", "b", "c"])
+
+
+async def test_what_nobody_foresaw_is_logged_without_its_text(capsys):
+    async def work(_key):
+        raise LookupError("s3cr3t-of-a-tenant")
+
+    queue = WorkQueue(work)
+    await queue._attempt("a")
+    queue.close()
+    logged = capsys.readouterr().out
+    assert "LookupError at test_workqueue.py:" in logged
+    assert "s3cr3t" not in logged
+
+
+async def test_what_is_looked_at_often_goes_before_a_crowd():
+    done = []
+
+    async def work(key):
+        done.append(key)
+        await asyncio.sleep(0)
+        return 0.01 if key == "rolling" and len(done) < 400 else None
+
+    async with working(work, workers=1) as queue:
+        queue.add("rolling")
+        await until(lambda: "rolling" in done)
+        for number in range(3000):
+            queue.add(f"k{number}")
+        queue.add("rolling")
+        await until(lambda: done.count("rolling") >= 3)
+    assert done.index("rolling", 1) <= 2, "an event does not put it behind the crowd"
+
+
+async def test_a_crowd_is_not_kept_waiting_for_ever_by_what_is_urgent():
+    done = []
+
+    async def work(key):
+        done.append(key)
+        await asyncio.sleep(0)
+        if key.startswith("u"):
+            queue.add(key, urgent=True)
+
+    async with working(work, workers=1) as queue:
+        for key in ("u1", "u2", "u3"):
+            queue.add(key, urgent=True)
+        queue.add("calm")
+        await until(lambda: "calm" in done)
+    assert done.index("calm") <= workqueue.URGENT_IN_A_ROW + 1
+
+
+async def test_a_key_that_became_urgent_while_it_waited_is_worked_on_once():
+    done = []
+
+    async def work(key):
+        done.append(key)
+
+    queue = WorkQueue(work)
+    for key in ("a", "b", "c"):
+        queue.add(key)
+    queue.add("c", urgent=True)
+    assert queue.depth() == 3
+    task = asyncio.create_task(queue.run(1))
+    await until(lambda: len(done) == 3)
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert done == ["c", "a", "b"]
+
+
+async def test_keys_of_one_group_take_half_of_the_workers_at_most():
+    release, begun = asyncio.Event(), []
+
+    async def work(key):
+        begun.append(key)
+        if key[0] == "loud":
+            await release.wait()
+
+    queue = WorkQueue(work, lambda key: key[0])
+    for number in range(10):
+        queue.add(("loud", number))
+    queue.add(("quiet", 0))
+    task = asyncio.create_task(queue.run(4))
+    await until(lambda: ("quiet", 0) in begun)
+    assert len([key for key in begun if key[0] == "loud"]) == 2
+    release.set()
+    await until(lambda: len(begun) == 11)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from contextlib import asynccontextmanager
 
 import pytest
 
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
 from agent_operator.cluster import kinds
-from agent_operator.cluster.errors import ConflictError, NotFoundError, RefusedError
+from agent_operator.cluster.errors import ConflictError, NotFoundError, RefusedError, ServerError
+from agent_operator.cluster.events import MAX_WAITING, Events
 from agent_operator.cluster.store import Store
 from agent_operator.cluster.writer import APPLIED_ANNOTATION, NameTakenError, Writer
 from agent_operator.core.facts import Note
@@ -106,7 +109,7 @@ def routes():
 
 @pytest.fixture
 def writer(api, store, routes):
-    return Writer(api, store, lambda *route: routes.append(route))
+    return Writer(api, store, lambda *route: routes.append(route), Events(api))
 
 
 async def test_an_object_that_is_not_there_is_made_without_force(writer, api, store):
@@ -261,18 +264,50 @@ async def test_the_status_of_an_agent_that_went_is_not_missed(writer, api, error
     assert not await writer.report(OWNER, {"phase": "Healthy"})
 
 
-async def test_an_event_names_the_agent_the_cause_and_the_time(writer, api):
-    await writer.announce(OWNER, Note(warning=True, reason="RolledBack", message="x" * 5000), START, "1a")
-    event = api.writes[0][4]
+@asynccontextmanager
+async def posting(api):
+    events = Events(api)
+    task = asyncio.create_task(events.run())
+    try:
+        yield events
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def posted(api, count):
+    async with asyncio.timeout(5):
+        while len(api.writes) < count:
+            await asyncio.sleep(0.001)
+    return [write[4] for write in api.writes]
+
+
+async def test_an_event_names_the_agent_the_cause_and_the_time(api, store):
+    async with posting(api) as events:
+        writer = Writer(api, store, lambda *_route: None, events)
+        writer.announce(OWNER, Note(warning=True, reason="RolledBack", message="x" * 5000), START, "1a")
+        writer.announce(OWNER, Note(warning=False, reason="R", message="m"), START, "1b")
+        event, other = await posted(api, 2)
     assert (event["type"], event["reason"], len(event["message"])) == ("Warning", "RolledBack", 1024)
     assert event["metadata"] == {"name": "support.1a", "namespace": "ns"}
     assert event["involvedObject"]["uid"] == "uid-1"
     assert event["firstTimestamp"] == "2030-01-01T12:00:00Z"
-    await writer.announce(OWNER, Note(warning=False, reason="R", message="m"), START, "1b")
-    assert api.writes[1][4]["type"] == "Normal"
+    assert other["type"] == "Normal"
 
 
-@pytest.mark.parametrize("error", [RefusedError("no"), ConflictError("there"), NotFoundError("namespace ends")])
-async def test_an_event_that_is_refused_fails_nothing(writer, api, error):
+@pytest.mark.parametrize(
+    "error", [RefusedError("no"), ConflictError("there"), NotFoundError("namespace ends"), ServerError("a webhook")]
+)
+async def test_an_event_that_is_not_taken_holds_up_no_other(api, error):
     api.errors["create"] = error
-    await writer.announce(OWNER, Note(warning=True, reason="R", message="m"), START, "1")
+    async with posting(api) as events:
+        events.post("ns", {"reason": "First"})
+        events.post("ns", {"reason": "Second"})
+        assert [event["reason"] for event in await posted(api, 2)] == ["First", "Second"]
+
+
+async def test_events_that_nobody_takes_are_bounded(api):
+    events = Events(api)
+    for number in range(MAX_WAITING + 10):
+        events.post("ns", {"reason": f"R{number}"})
+    assert events._waiting.qsize() == MAX_WAITING

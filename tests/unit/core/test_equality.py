@@ -99,7 +99,8 @@ def test_a_renamed_record_is_the_same_under_the_other_name():
 )
 def test_another_template_is_another_revision(change):
     known = record()
-    wanted = replace(renamed(known, "support-wanted"), template=change(known.template))
+    wanted = renamed(known, "support-wanted")
+    wanted = replace(wanted, template=change(wanted.template))
     assert equal_revision(wanted, recorded(known), [known.name]) is None
 
 

@@ -6,10 +6,9 @@ import json
 
 import pytest
 
-from agent_operator.core.resources.recorded import is_of_version, recorded_template
+from agent_operator.core.resources.recorded import recorded_template
 from agent_operator.core.resources.store import (
     make_store_objects,
-    make_store_record,
     make_store_secret,
     make_store_template,
 )
@@ -93,8 +92,8 @@ def test_a_size_taken_away_leaves_the_claim_of_the_recorded_pod_alone():
 
 
 def test_only_an_explicit_value_renders_the_pod_anew():
-    record = make_store_record("team-a", installation(store_image="store:1"))
-    assert recorded_template(record)["spec"]["containers"][0]["image"] == "store:1"
-    assert is_of_version(record, "1")
-    assert not is_of_version(record, "2")
-    assert not is_of_version(None, "1")
+    template = make_store_template(installation(store_image="store:1"))
+    deployment = make_store_objects("team-a", template, installation(store_image="store:2"))[-1]
+    assert recorded_template(deployment, "1")["spec"]["containers"][0]["image"] == "store:1"
+    assert recorded_template(deployment, "2") is None
+    assert recorded_template(None, "1") is None

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
-from agent_operator.core.resources.gateway import make_gateway_record
+from agent_operator.core.resources.gateway import make_gateway_objects, make_gateway_template
 from agent_operator.core.resources.metadata import make_metadata, make_owner
 from agent_operator.core.resources.record import (
     RecordUnreadableError,
@@ -352,8 +352,10 @@ def test_an_image_and_resources_of_the_spec_go_before_those_of_the_installation(
 # The gateway.
 
 
-def test_the_gateway_is_recorded_and_read_back():
-    record = make_gateway_record("team-a", installation())
-    assert recorded_template(record) == json.loads(record["data"]["template.json"])
-    assert record["data"]["version"] == "1"
-    assert recorded_template(record)["spec"]["initContainers"][0]["restartPolicy"] == "Always"
+def test_the_gateways_template_is_kept_and_read_back():
+    template = make_gateway_template("team-a", installation())
+    objects = make_gateway_objects("team-a", template, installation(), 2)
+    deployment = next(item for item in objects if item["kind"] == "Deployment")
+    assert recorded_template(deployment, "1") == template == deployment["spec"]["template"]
+    assert recorded_template(deployment, "2") is None
+    assert template["spec"]["initContainers"][0]["restartPolicy"] == "Always"

@@ -13,7 +13,7 @@ from agent_operator.core.resources.metadata import (
     make_metadata,
 )
 from agent_operator.core.resources.placement import place
-from agent_operator.core.resources.recorded import make_template_record
+from agent_operator.core.resources.recorded import with_record
 from agent_operator.core.settings import Installation
 
 CONFIG_DIRECTORY = "/etc/greylag-gateway"
@@ -83,16 +83,13 @@ def _probe(path: str, *, period: int, failures: int) -> Manifest:
     }
 
 
-def make_gateway_record(namespace: str, installation: Installation) -> Manifest:
-    """ConfigMap that keeps the gateway's template, so that only an explicit chart value rolls gateways."""
-    metadata = make_metadata(GATEWAY, namespace, gateway_labels())
-    return make_template_record(metadata, make_gateway_template(namespace, installation), installation.gateway_template)
-
-
 def make_gateway_objects(
     namespace: str, template: Manifest, installation: Installation, replicas: int | None
 ) -> tuple[Manifest, ...]:
-    """Everything of the gateway but its record, as it is applied; `replicas` None leaves them to whoever scales it."""
+    """Everything of the gateway, as it is applied; `replicas` None leaves them to whoever scales it.
+
+    The Deployment keeps its template, so that only an explicit chart value rolls gateways.
+    """
     metadata = make_metadata(GATEWAY, namespace, gateway_labels())
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
     binding = {
@@ -137,4 +134,4 @@ def make_gateway_objects(
             "ports": [{"name": "http", "port": CLIENT_PORT, "targetPort": FRONT_DOOR_PORT, "protocol": "TCP"}],
         },
     }
-    return account, binding, deployment, budget, front_door
+    return account, binding, with_record(deployment, installation.gateway_template), budget, front_door

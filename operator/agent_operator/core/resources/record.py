@@ -62,7 +62,7 @@ def read_record(config_map: dict[str, Any]) -> Record:
         document = RuntimeDocument.model_validate_json(data[DOCUMENT_KEY], extra="ignore")
         template = json.loads(data[TEMPLATE_KEY])
         whole = _is_template(template) and read_overlay(data[OVERLAY_KEY]) is not None
-    except (KeyError, IndexError, TypeError, ValidationError, json.JSONDecodeError) as error:
+    except (KeyError, IndexError, TypeError, ValidationError, RecursionError, json.JSONDecodeError) as error:
         raise RecordUnreadableError(f"ConfigMap {name} is not the record of a revision") from error
     if not whole:
         raise RecordUnreadableError(f"ConfigMap {name} is not the whole record of a revision")

@@ -10,7 +10,7 @@ from agent_operator.core.resources.metadata import (
     make_metadata,
 )
 from agent_operator.core.resources.placement import place
-from agent_operator.core.resources.recorded import make_template_record
+from agent_operator.core.resources.recorded import with_record
 from agent_operator.core.settings import Installation
 
 STORE_PORT = 6379
@@ -89,14 +89,11 @@ def _volume(installation: Installation) -> Manifest:
     return {"emptyDir": {"sizeLimit": "2Gi"}}
 
 
-def make_store_record(namespace: str, installation: Installation) -> Manifest:
-    """ConfigMap that keeps the store's template: a new one would cost the data of a store without a volume."""
-    metadata = make_metadata(TRIAL_STORE, namespace, store_labels())
-    return make_template_record(metadata, make_store_template(installation), installation.store_template)
-
-
 def make_store_objects(namespace: str, template: Manifest, installation: Installation) -> tuple[Manifest, ...]:
-    """Everything of the store but its record and its Secret, in the order in which it is applied."""
+    """Everything of the store but its Secret, in the order in which it is applied.
+
+    The Deployment keeps its template: a new one would cost the data of a store without a volume.
+    """
     metadata = make_metadata(TRIAL_STORE, namespace, store_labels())
     service = {
         "apiVersion": "v1",
@@ -121,7 +118,11 @@ def make_store_objects(namespace: str, template: Manifest, installation: Install
     }
     claims = any("persistentVolumeClaim" in volume for volume in template["spec"]["volumes"])
     claimed = claims and installation.store_size
-    return (*((_claim(metadata, installation),) if claimed else ()), service, deployment)
+    return (
+        *((_claim(metadata, installation),) if claimed else ()),
+        service,
+        with_record(deployment, installation.store_template),
+    )
 
 
 def _claim(metadata: Manifest, installation: Installation) -> Manifest:
