@@ -41,7 +41,7 @@ def _sidecar() -> int:
 
 
 def _envoy() -> int:
-    from agent_gateway.envoy import NoConfigurationError, become_envoy  # noqa: PLC0415
+    from agent_gateway.envoy.start import NoConfigurationError, become_envoy  # noqa: PLC0415
     from agent_gateway.settings import Settings  # noqa: PLC0415
 
     settings = Settings()
@@ -54,7 +54,7 @@ def _envoy() -> int:
 
 def _drain() -> int:
     from agent_gateway.drain import AdminEndpoint, drain  # noqa: PLC0415
-    from agent_gateway.resources import DRAINING_FILE  # noqa: PLC0415
+    from agent_gateway.envoy.resources import DRAINING_FILE  # noqa: PLC0415
     from agent_gateway.settings import Settings  # noqa: PLC0415
 
     settings = Settings()

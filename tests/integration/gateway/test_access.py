@@ -15,8 +15,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import agent_gateway.convergence
-from agent_gateway.render_access import ACCESS_FILTER
+import agent_gateway.control.convergence
+from agent_gateway.envoy.render_access import ACCESS_FILTER
 
 if TYPE_CHECKING:
     from tests.integration.gateway.conftest import Lab
@@ -263,7 +263,7 @@ async def test_an_api_key_keeps_its_side_in_either_header(lab: Lab, access: dict
 
 
 async def test_rules_that_envoy_rejects_are_one_agents_error(lab: Lab, monkeypatch: Any) -> None:
-    render, issuer = agent_gateway.convergence.render_agent, Issuer()
+    render, issuer = agent_gateway.control.convergence.render_agent, Issuer()
 
     def broken(*args: Any, **options: Any) -> Any:
         config = render(*args, **options)
@@ -275,7 +275,7 @@ async def test_rules_that_envoy_rejects_are_one_agents_error(lab: Lab, monkeypat
     await lab.apply(lab.route({"v1": 100}, jwt=rule(issuer)))
     good = lab.serial
     with monkeypatch.context() as patched:
-        patched.setattr(agent_gateway.convergence, "render_agent", broken)
+        patched.setattr(agent_gateway.control.convergence, "render_agent", broken)
         lab.gateway.store.put_route(lab.route({"v1": 100}, jwt=rule(issuer, Issuer("key-2"))))
         await lab.apply(lab.route({"v1": 100}, "other", jwt=rule(issuer)))
         await eventually(lambda: (a := lab.applied()) is not None and "rejected" in a.error, "the rejection shows")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-import agent_gateway.convergence
-from agent_gateway.endpoints import Endpoint
+import agent_gateway.control.convergence
 from agent_gateway.sidecar import build_gateway
+from agent_gateway.watching.endpoints import Endpoint
 
 if TYPE_CHECKING:
     from tests.integration.gateway.conftest import Lab
@@ -107,7 +107,7 @@ async def test_a_hundred_agents_take_no_more_file_watches_than_one(lab: Lab) -> 
 
 
 async def test_a_rejected_configuration_keeps_the_old_one_and_says_so(lab: Lab, monkeypatch: Any) -> None:
-    render = agent_gateway.convergence.render_agent
+    render = agent_gateway.control.convergence.render_agent
 
     def broken(*args: Any, **options: Any) -> Any:
         config = render(*args, **options)
@@ -116,7 +116,7 @@ async def test_a_rejected_configuration_keeps_the_old_one_and_says_so(lab: Lab, 
         return config
 
     with monkeypatch.context() as patched:
-        patched.setattr(agent_gateway.convergence, "render_agent", broken)
+        patched.setattr(agent_gateway.control.convergence, "render_agent", broken)
         lab.gateway.store.put_route(lab.route({"v1": 100}))
         await lab.apply(lab.route({"v1": 100}, "other"))
         await eventually(lambda: (a := lab.applied()) is not None and "rejected" in a.error, "the rejection shows")

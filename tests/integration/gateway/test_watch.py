@@ -14,11 +14,11 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 
-import agent_gateway.watch
-from agent_gateway.lease import LeaseClock
+import agent_gateway.watching.watch
 from agent_gateway.metrics import Metrics
-from agent_gateway.store import Store
-from agent_gateway.watch import Reflector, route_kind, slice_kind
+from agent_gateway.watching.lease import LeaseClock
+from agent_gateway.watching.store import Store
+from agent_gateway.watching.watch import Reflector, route_kind, slice_kind
 from tests.integration.gateway.conftest import eventually, free_port
 
 
@@ -154,7 +154,7 @@ async def test_an_api_server_that_is_down_is_asked_again_and_empties_nothing() -
 
 
 async def test_a_silent_watch_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_gateway.watch, "_SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(agent_gateway.watching.watch, "_SILENCE_SECONDS", 0.2)
     server = FakeServer({"a": route("a")})
     async with reflecting(server):
         await eventually(lambda: len(server.watches) >= 3, "new watches")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent_gateway.routes import Route, parse_route
+from agent_gateway.watching.routes import Route, parse_route
 
 
 def route_item(name: str = "support", uid: str = "u1", **spec: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from agent_api.observations import (
     conversation_hash,
     user_unit,
 )
-from agent_gateway.access_log import MAX_KEPT_SECONDS, Failure, FailureCounts, LoggedUnit, parse_failure
+from agent_gateway.failures.access_log import MAX_KEPT_SECONDS, Failure, FailureCounts, LoggedUnit, parse_failure
 
 TOKEN = "0123456789abcdef"
 

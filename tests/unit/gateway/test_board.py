@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agent_api.acknowledgement import AppliedRoute
-from agent_gateway.board import Board
+from agent_gateway.control.board import Board
 
 
 async def test_the_version_rises_only_with_a_change() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent_gateway.endpoints import Endpoint, choose, parse_slice
+from agent_gateway.watching.endpoints import Endpoint, choose, parse_slice
 from tests.unit.gateway.builders import pod, slice_item
 
 A, B, C = (Endpoint(f"10.0.0.{n}", 8080) for n in (1, 2, 3))

@@ -9,9 +9,9 @@ from typing import cast
 
 import pytest
 
-from agent_gateway.access_log import FailureCounts
-from agent_gateway.admin import AdminUnavailableError, EnvoyAdmin
-from agent_gateway.failure_log import FailureLog
+from agent_gateway.envoy.admin import AdminUnavailableError, EnvoyAdmin
+from agent_gateway.failures.access_log import FailureCounts
+from agent_gateway.failures.failure_log import FailureLog
 from agent_gateway.metrics import Metrics
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_gateway.endpoints import Endpoint
-from agent_gateway.envoy import NoConfigurationError, await_configuration, command
-from agent_gateway.files import ConfigFolder
-from agent_gateway.render import Layout, render_agent, render_first
-from agent_gateway.render_clusters import read_endpoints, render_cluster
+from agent_gateway.envoy.files import ConfigFolder
+from agent_gateway.envoy.render import Layout, render_agent, render_first
+from agent_gateway.envoy.render_clusters import read_endpoints, render_cluster
+from agent_gateway.envoy.start import NoConfigurationError, await_configuration, command
+from agent_gateway.watching.endpoints import Endpoint
 from tests.unit.gateway.builders import jwt_rule, make_route, revision
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent_gateway.lease import LeaseClock
-from agent_gateway.routes import Route
+from agent_gateway.watching.lease import LeaseClock
+from agent_gateway.watching.routes import Route
 from tests.unit.gateway.builders import make_route, revision
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent_gateway.render_access import ACCESS_FILTER, access_filter, access_of
+from agent_gateway.envoy.render_access import ACCESS_FILTER, access_filter, access_of
 from tests.unit.gateway.builders import jwt_rule, make_route, revision
 
 

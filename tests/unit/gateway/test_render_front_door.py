@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_gateway.endpoints import Endpoint
-from agent_gateway.publication import clusters_of
-from agent_gateway.render_front_door import Entry, entry_of, read_entries, render_door_host
+from agent_gateway.control.publication import clusters_of
+from agent_gateway.envoy.render_front_door import Entry, entry_of, read_entries, render_door_host
+from agent_gateway.watching.endpoints import Endpoint
 from tests.unit.gateway.builders import make_route, revision
 
 POD = frozenset({Endpoint("10.0.0.1", 8080)})

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_gateway.publication import clusters_of
-from agent_gateway.render_routes import render_host, render_table
-from agent_gateway.resources import discovery
+from agent_gateway.control.publication import clusters_of
+from agent_gateway.envoy.render_routes import render_host, render_table
+from agent_gateway.envoy.resources import discovery
 from tests.unit.gateway.builders import jwt_rule, make_route, revision
 
 STABLE, CANARY, DRAINING = revision("v1", 80), revision("v2", 20, "Canary"), revision("v0", 0, "Draining")

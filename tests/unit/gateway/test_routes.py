@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent_gateway.routes import InvalidRouteError, parse_route
+from agent_gateway.watching.routes import InvalidRouteError, parse_route
 from tests.unit.gateway.builders import jwt_rule, make_route, revision, route_item
 
 

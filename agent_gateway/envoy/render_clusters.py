@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from agent_gateway.endpoints import Endpoint
-from agent_gateway.resources import CLUSTER_TYPE, Resource, door_cluster
+from agent_gateway.envoy.resources import CLUSTER_TYPE, Resource, door_cluster
+from agent_gateway.watching.endpoints import Endpoint
 
 _MANY = 1_000_000
 _LOOPBACK = "127.0.0.1"

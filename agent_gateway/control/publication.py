@@ -12,14 +12,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 
-from agent_gateway.admin import EnvoyAdmin
-from agent_gateway.endpoints import Endpoint
-from agent_gateway.files import ConfigFolder
-from agent_gateway.render import AgentConfig
-from agent_gateway.render_clusters import read_endpoints
-from agent_gateway.render_front_door import Entry, read_entries, render_door_host
-from agent_gateway.render_routes import render_table
-from agent_gateway.resources import (
+from agent_gateway.envoy.admin import EnvoyAdmin
+from agent_gateway.envoy.files import ConfigFolder
+from agent_gateway.envoy.render import AgentConfig
+from agent_gateway.envoy.render_clusters import read_endpoints
+from agent_gateway.envoy.render_front_door import Entry, read_entries, render_door_host
+from agent_gateway.envoy.render_routes import render_table
+from agent_gateway.envoy.resources import (
     CLUSTERS_FILE,
     FRONT_DOOR,
     LISTENERS_FILE,
@@ -28,6 +27,7 @@ from agent_gateway.resources import (
     Resource,
     discovery,
 )
+from agent_gateway.watching.endpoints import Endpoint
 
 _FIRST_POLL_SECONDS = 0.004
 _LAST_POLL_SECONDS = 0.1

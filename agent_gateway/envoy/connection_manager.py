@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent_api.meta import REQUEST_ID_HEADER
-from agent_gateway.access_log import COUNTED_FLAGS
-from agent_gateway.problems import PROBLEM_CONTENT_TYPE, problem_document
-from agent_gateway.resources import (
+from agent_gateway.envoy.log_format import COUNTED_FLAGS
+from agent_gateway.envoy.problems import PROBLEM_CONTENT_TYPE, problem_document
+from agent_gateway.envoy.resources import (
     AGENT_HEADER,
     ROUTES_FILE,
     ROUTES_NAME,

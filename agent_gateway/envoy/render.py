@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_api.acknowledgement import FRONT_DOOR_PORT
-from agent_gateway.endpoints import Endpoint
-from agent_gateway.render_clusters import render_cluster, render_door_cluster
-from agent_gateway.render_front_door import Entry, entry_of, render_door_host
-from agent_gateway.render_listener import render_front_door, render_listener
-from agent_gateway.render_routes import render_host, render_table
-from agent_gateway.resources import (
+from agent_gateway.envoy.render_clusters import render_cluster, render_door_cluster
+from agent_gateway.envoy.render_front_door import Entry, entry_of, render_door_host
+from agent_gateway.envoy.render_listener import render_front_door, render_listener
+from agent_gateway.envoy.render_routes import render_host, render_table
+from agent_gateway.envoy.resources import (
     BOOTSTRAP_FILE,
     CLUSTERS_FILE,
     LISTENERS_FILE,
@@ -22,7 +21,8 @@ from agent_gateway.resources import (
     discovery,
     door_cluster,
 )
-from agent_gateway.routes import Route
+from agent_gateway.watching.endpoints import Endpoint
+from agent_gateway.watching.routes import Route
 
 _MAX_CONNECTIONS = 20_000
 _ADMIN_ADDRESS = "127.0.0.1"

@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
-from agent_gateway.endpoints import Slice, parse_slice
-from agent_gateway.lease import LeaseClock
-from agent_gateway.routes import InvalidRouteError, Route, parse_route
+from agent_gateway.watching.endpoints import Slice, parse_slice
+from agent_gateway.watching.lease import LeaseClock
+from agent_gateway.watching.routes import InvalidRouteError, Route, parse_route
 
 _log = structlog.get_logger(__name__)
 

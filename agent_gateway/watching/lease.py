@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agent_gateway.routes import Route
+from agent_gateway.watching.routes import Route
 
 
 @dataclass(frozen=True, slots=True)

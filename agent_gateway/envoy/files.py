@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent_gateway.resources import Resource
+from agent_gateway.envoy.resources import Resource
 
 
 class ConfigFolder:

@@ -16,9 +16,9 @@ import structlog
 from kubernetes.aio.client import ApiClient, ApiException
 
 from agent_api.meta import GROUP, VERSION
-from agent_gateway.endpoints import SERVICE_NAME_LABEL
 from agent_gateway.metrics import Metrics
-from agent_gateway.store import Store
+from agent_gateway.watching.endpoints import SERVICE_NAME_LABEL
+from agent_gateway.watching.store import Store
 
 _log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from agent_gateway.resources import Resource
+from agent_gateway.envoy.resources import Resource
 
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 

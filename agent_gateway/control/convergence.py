@@ -10,15 +10,15 @@ import structlog
 
 from agent_api.acknowledgement import AppliedRoute
 from agent_api.v1alpha1.route import AgentRouteSpec
-from agent_gateway.admin import AdminUnavailableError, EnvoyAdmin
-from agent_gateway.board import Board
-from agent_gateway.endpoints import Endpoint, choose
+from agent_gateway.control.board import Board
+from agent_gateway.control.publication import Publisher
+from agent_gateway.envoy.admin import AdminUnavailableError, EnvoyAdmin
+from agent_gateway.envoy.render import AgentConfig, Layout, render_agent
+from agent_gateway.envoy.resources import cluster_name
 from agent_gateway.metrics import Metrics
-from agent_gateway.publication import Publisher
-from agent_gateway.render import AgentConfig, Layout, render_agent
-from agent_gateway.resources import cluster_name
-from agent_gateway.routes import Route
-from agent_gateway.store import Store
+from agent_gateway.watching.endpoints import Endpoint, choose
+from agent_gateway.watching.routes import Route
+from agent_gateway.watching.store import Store
 
 _log = structlog.get_logger(__name__)
 

@@ -13,14 +13,14 @@ from prometheus_client import generate_latest
 
 from agent_api.acknowledgement import APPLIED_PATH
 from agent_api.observations import OBSERVATIONS_PATH
-from agent_gateway.access_log import FailureCounts
-from agent_gateway.admin import AdminUnavailableError, EnvoyAdmin
-from agent_gateway.board import Board
-from agent_gateway.convergence import Convergence
+from agent_gateway.control.board import Board
+from agent_gateway.control.convergence import Convergence
+from agent_gateway.envoy.admin import AdminUnavailableError, EnvoyAdmin
+from agent_gateway.envoy.problems import PROBLEM_CONTENT_TYPE, problem_document
+from agent_gateway.envoy.render_listener import STAT_PREFIX
+from agent_gateway.envoy.resources import DRAINING_FILE
+from agent_gateway.failures.access_log import FailureCounts
 from agent_gateway.metrics import Metrics
-from agent_gateway.problems import PROBLEM_CONTENT_TYPE, problem_document
-from agent_gateway.render_listener import STAT_PREFIX
-from agent_gateway.resources import DRAINING_FILE
 
 _log = structlog.get_logger(__name__)
 

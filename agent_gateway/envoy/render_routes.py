@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from agent_api.meta import CONVERSATION_HEADER, EPOCH_HEADER, USER_HEADER
 from agent_api.placement import PLACEMENT_HEADER, Placement
 from agent_api.v1alpha1.route import Role
-from agent_gateway.access_log import USERS_CLAIMED, USERS_PROVEN
-from agent_gateway.connection_manager import TRANSFORM_FILTER
-from agent_gateway.problems import INVALID_IDENTITY, NO_REVISION, NOT_FOUND, direct_response, suspended
-from agent_gateway.render_access import access_of
-from agent_gateway.render_split import IDLE_TIMEOUT, lift, lifted_fields, placement_of, split_headers, split_of
-from agent_gateway.resources import (
+from agent_gateway.envoy.connection_manager import TRANSFORM_FILTER
+from agent_gateway.envoy.log_format import USERS_CLAIMED, USERS_PROVEN
+from agent_gateway.envoy.problems import INVALID_IDENTITY, NO_REVISION, NOT_FOUND, direct_response, suspended
+from agent_gateway.envoy.render_access import access_of
+from agent_gateway.envoy.render_split import IDLE_TIMEOUT, lift, lifted_fields, placement_of, split_headers, split_of
+from agent_gateway.envoy.resources import (
     AGENT_HEADER,
     EXTERNAL_ADDRESS_HEADER,
     FOLLOW_UP_ROUTE,
@@ -23,7 +23,7 @@ from agent_gateway.resources import (
     cluster_name,
     typed,
 )
-from agent_gateway.routes import Route
+from agent_gateway.watching.routes import Route
 
 HIDDEN_PATHS = ("/metrics", "/observations", "/report")
 LIFTED_PATHS = ("/agent/run", "/agent/tasks")

@@ -23,13 +23,9 @@ from agent_api.observations import (
 )
 from agent_api.placement import Placement
 from agent_api.unit_sample import UnitSample
-from agent_gateway.resources import FOLLOW_UP_ROUTE, agent_of_cluster, revision_of_cluster
+from agent_gateway.envoy.log_format import COUNTED_FLAGS, LOG_FIELDS, USERS_CLAIMED
+from agent_gateway.envoy.resources import FOLLOW_UP_ROUTE, agent_of_cluster, revision_of_cluster
 
-COUNTED_FLAGS = frozenset({"LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NC", "URX", "UPE"})
-"""Response flags of an answer that failed between Envoy and the pod; a client that went away (DC) is none of them."""
-
-FLUSH_SECONDS = 1.0
-"""How often Envoy flushes its access logs."""
 _SETTLE_SECONDS = 3
 MAX_KEPT_SECONDS = 7200
 """Longest that failures wait for a reader who is held up by runs in flight; no run lasts longer than an hour."""
@@ -37,31 +33,6 @@ _READER_SECONDS = 60
 _CLIENT_LEFT = frozenset({"DC", "DPE"})
 _SERVER_ERROR = 500
 _ABSENT = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class _LogFields:
-    start: str = "start"
-    cluster: str = "cluster"
-    route: str = "route"
-    epoch: str = "epoch"
-    flags: str = "flags"
-    status: str = "status"
-    outcome: str = "outcome"
-    method: str = "method"
-    conversation: str = "conversation"
-    placement: str = "placement"
-    users: str = "users"
-    user: str = "user"
-
-
-LOG_FIELDS = _LogFields()
-"""Names of the fields of a log line."""
-
-USERS_CLAIMED = "claimed"
-"""Users are told apart by a header, which the log shows."""
-USERS_PROVEN = "proven"
-"""Users are told apart by a credential, which the log must not show."""
 
 
 @dataclass(frozen=True, slots=True)

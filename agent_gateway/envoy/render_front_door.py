@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from agent_gateway.connection_manager import TRANSFORM_FILTER
-from agent_gateway.endpoints import Endpoint
-from agent_gateway.problems import MODEL_MISSING, NO_SUCH_PAGE, UNKNOWN_AGENT, direct_json, direct_response
-from agent_gateway.render_split import IDLE_TIMEOUT, lift
-from agent_gateway.resources import AGENT_HEADER, FRONT_DOOR, Resource, cluster_name, door_cluster
-from agent_gateway.routes import Route
+from agent_gateway.envoy.connection_manager import TRANSFORM_FILTER
+from agent_gateway.envoy.problems import MODEL_MISSING, NO_SUCH_PAGE, UNKNOWN_AGENT, direct_json, direct_response
+from agent_gateway.envoy.render_split import IDLE_TIMEOUT, lift
+from agent_gateway.envoy.resources import AGENT_HEADER, FRONT_DOOR, Resource, cluster_name, door_cluster
+from agent_gateway.watching.endpoints import Endpoint
+from agent_gateway.watching.routes import Route
 
 LIST_PATH = "/agents"
 MODELS_PATH = "/v1/models"

@@ -6,8 +6,8 @@ Envoy refuses early and finds the user for the split; the runtime checks again, 
 from __future__ import annotations
 
 from agent_api.v1alpha1.route import JwtRule
-from agent_gateway.resources import SUBJECT_HEADER, Resource, typed
-from agent_gateway.routes import Route
+from agent_gateway.envoy.resources import SUBJECT_HEADER, Resource, typed
+from agent_gateway.watching.routes import Route
 
 ACCESS_FILTER = "greylag.access"
 PROTECTED_PATHS = ("/agent", "/v1")

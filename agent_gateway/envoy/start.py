@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from agent_gateway.resources import BOOTSTRAP_FILE, CLUSTERS_FILE, DRAINING_FILE, LISTENERS_FILE, ROUTES_FILE
+from agent_gateway.envoy.resources import BOOTSTRAP_FILE, CLUSTERS_FILE, DRAINING_FILE, LISTENERS_FILE, ROUTES_FILE
 
 _WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import structlog
 
-from agent_gateway.access_log import FailureCounts, parse_failure
-from agent_gateway.admin import AdminUnavailableError, EnvoyAdmin
+from agent_gateway.envoy.admin import AdminUnavailableError, EnvoyAdmin
+from agent_gateway.failures.access_log import FailureCounts, parse_failure
 from agent_gateway.metrics import Metrics
 
 _log = structlog.get_logger(__name__)

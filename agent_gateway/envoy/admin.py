@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 
 import aiohttp
 
-from agent_gateway.endpoints import Endpoint
-from agent_gateway.resources import FRONT_DOOR, ROUTES_NAME, Resource
+from agent_gateway.envoy.resources import FRONT_DOOR, ROUTES_NAME, Resource
+from agent_gateway.watching.endpoints import Endpoint
 
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _NAMES_IN_FILTER = 50

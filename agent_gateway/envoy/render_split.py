@@ -8,9 +8,9 @@ from agent_api.meta import CONVERSATION_HEADER, USER_HEADER
 from agent_api.placement import Placement
 from agent_api.v1alpha1.rollout import Stickiness
 from agent_api.v1alpha1.route import AgentRouteSpec, Role, RouteRevision
-from agent_gateway.connection_manager import TRANSFORM_TYPE
-from agent_gateway.resources import SUBJECT_HEADER, Resource, cluster_name
-from agent_gateway.routes import Route
+from agent_gateway.envoy.connection_manager import TRANSFORM_TYPE
+from agent_gateway.envoy.resources import SUBJECT_HEADER, Resource, cluster_name
+from agent_gateway.watching.routes import Route
 
 IDLE_TIMEOUT = "3660s"
 _ALL_WEIGHT = 100

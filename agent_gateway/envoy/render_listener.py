@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent_api.meta import CONVERSATION_HEADER, OUTCOME_HEADER, REQUEST_ID_HEADER, USER_HEADER
-from agent_gateway.access_log import COUNTED_FLAGS, LOG_FIELDS
-from agent_gateway.connection_manager import BUFFER_BYTES, make_manager
-from agent_gateway.render_access import access_filter
-from agent_gateway.resources import (
+from agent_gateway.envoy.connection_manager import BUFFER_BYTES, make_manager
+from agent_gateway.envoy.log_format import COUNTED_FLAGS, LOG_FIELDS
+from agent_gateway.envoy.render_access import access_filter
+from agent_gateway.envoy.resources import (
     FAILURES_FILE,
     FRONT_DOOR,
     LISTENER_TYPE,

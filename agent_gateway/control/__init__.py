@@ -1,0 +1,1 @@
+"""Brings Envoy to what was watched, and answers the operator, the kubelet and Prometheus."""

@@ -1,0 +1,1 @@
+"""Envoy: its configuration as plain data, its files, its process and its admin interface."""

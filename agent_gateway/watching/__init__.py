@@ -1,0 +1,1 @@
+"""What the gateway knows of its namespace: routes, endpoints of pods, and the leases on canaries."""
