@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from datetime import UTC, datetime
@@ -9,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentctl.arguments import global_options_first
-from agentctl.client import Environment
-from agentctl.commands import CommandLine, app
-from agentctl.errors import AgentctlError, ExitCode
-from agentctl.terminal import Terminal
-from agentctl.verbs import Timing
+from agentctl.command_line import CommandLine
+from agentctl.commands import app
+from agentctl.environment import Environment, Timing
+from agentctl.errors import AgentctlError, ExitCode, ExtraMissingError
+from agentctl.text.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from agentctl.client import Cluster, Target
+    from agentctl.cluster.client import Cluster, Target
 
 
 def main() -> None:
@@ -29,14 +30,32 @@ def main() -> None:
 
 
 def real_environment() -> Environment:
-    """The cluster of the kubeconfig, and the clock."""
-    return Environment(_connect, lambda: datetime.now(UTC), Timing(time.monotonic, time.sleep))
+    """The cluster of the kubeconfig, the clock, and the runtime of this installation."""
+    return Environment(_connect, lambda: datetime.now(UTC), Timing(time.monotonic, time.sleep), _serve)
 
 
 def _connect(target: Target) -> Cluster:
-    from agentctl.kubernetes_cluster import KubernetesCluster  # noqa: PLC0415 - half a second that --help need not wait
+    from agentctl.cluster.kubernetes_cluster import KubernetesCluster  # noqa: PLC0415 - half a second that --help need not wait
 
     return KubernetesCluster(target)
+
+
+def _serve(file: Path, port: int, terminal: Terminal) -> None:
+    _import_runtime()(file, port, terminal)
+
+
+def _import_runtime() -> Callable[[Path, int, Terminal], None]:
+    """What serves an agent: the whole runtime, for which no other command waits; raises ExtraMissingError."""
+    # The collector would look again and again through what is imported and stays: a sixth of the time to the start.
+    gc.disable()
+    try:
+        from agentctl.local.run import run_locally  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as error:
+        raise ExtraMissingError(error.name or "greylag") from None
+    finally:
+        gc.freeze()
+        gc.enable()
+    return run_locally
 
 
 def run(arguments: Sequence[str], environment: Environment, terminal: Terminal, program: str = "agentctl") -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,21 +11,22 @@ import typer
 from agent_api.meta import API_VERSION
 from agent_api.v1alpha1.status import CommandResult
 from agentctl.arguments import parse_timeout
-from agentctl.client import Environment, Target
-from agentctl.errors import ExtraMissingError, NotObservedError, RefusedError
-from agentctl.guidance import Invocation, next_commands
-from agentctl.reading import Output, Reader, Selection
-from agentctl.situation import parse_agent
-from agentctl.task_commands import GROUP_EPILOG, GROUP_HELP, task_app
-from agentctl.verbs import Command, Verb, new_command, wait_until_observed
+from agentctl.cluster.client import Target
+from agentctl.errors import NotObservedError, RefusedError
+from agentctl.rollout.guidance import next_commands
+from agentctl.rollout.reading import Output, Selection
+from agentctl.rollout.situation import parse_agent
+from agentctl.rollout.verbs import Command, Verb, new_command, wait_until_observed
+from agentctl.tasks.commands import GROUP_EPILOG, GROUP_HELP, task_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
     from agent_api.v1alpha1.status import ObservedCommand
-    from agentctl.client import Cluster
-    from agentctl.terminal import Terminal
+    from agentctl.cluster.client import Cluster
+    from agentctl.command_line import CommandLine
+    from agentctl.rollout.guidance import Invocation
 
 GLOBAL_HELP = "Options of every command, before or behind it: -n NAMESPACE, --context NAME, --kubeconfig FILE."
 GET_HELP = """Show all agents as a table, or everything about one.
@@ -84,25 +83,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-
-
-@dataclass(frozen=True, slots=True)
-class CommandLine:
-    """One run of the program: where it looks, with what, and where it prints."""
-
-    target: Target
-    environment: Environment
-    terminal: Terminal
-    program: str
-
-    def invocation(self) -> Invocation:
-        """How to call the program again with the same target."""
-        return Invocation(self.program, self.target.flags())
-
-    def reader(self) -> Reader:
-        """What reads from the target."""
-        cluster = self.environment.connect(self.target)
-        return Reader(cluster, self.environment, self.invocation(), self.terminal.width)
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the AgentDeployment.")]
@@ -183,7 +163,7 @@ def run_agent(
 ) -> None:
     """Serve an agent on this machine."""
     line: CommandLine = context.obj
-    _runner()(file, port, line.terminal)
+    line.environment.serve(file, port, line.terminal)
 
 
 app.add_typer(task_app, name="task", help=GROUP_HELP, epilog=GROUP_EPILOG)
@@ -194,20 +174,6 @@ def version(context: typer.Context) -> None:
     """Print versions."""
     line: CommandLine = context.obj
     line.terminal.show(f"agentctl {installed_version('greylag')}, {API_VERSION}")
-
-
-def _runner() -> Callable[[Path, int, Terminal], None]:
-    """What serves an agent: the whole runtime, for which no other command waits; raises ExtraMissingError."""
-    # The collector would look again and again through what is imported and stays: a sixth of the time to the start.
-    gc.disable()
-    try:
-        from agentctl.local import run_locally  # noqa: PLC0415 - see above
-    except ModuleNotFoundError as error:
-        raise ExtraMissingError(error.name or "greylag") from None
-    finally:
-        gc.freeze()
-        gc.enable()
-    return run_locally
 
 
 def _order(line: CommandLine, verb: Verb, name: str, timeout: str | None) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
-FOLDERS = {"agent_gateway": ROOT / "agent_gateway"}
+FOLDERS = {package: ROOT / package for package in ("agent_gateway", "agentctl")}
 
 
 def _rooms(package: str) -> list[str]:

@@ -9,8 +9,8 @@ from agent_api.change_kinds import CHANGE_KINDS
 from agent_api.reference import field_rows, main
 from agent_api.v1alpha1.agent import AgentDeployment
 from agent_api.v1alpha1.rollout import DEFAULT_STEPS, Stickiness
-from agentctl.manifest import read_bundle
-from agentctl.pod_folder import write_pod_folder
+from agentctl.local.manifest import read_bundle
+from agentctl.local.pod_folder import write_pod_folder
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*/agent.yaml"))

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from agent_api.v1alpha1.agent import AgentDeployment
-from agentctl.manifest import Bundle
-from agentctl.pod_folder import write_pod_folder
+from agentctl.local.manifest import Bundle
+from agentctl.local.pod_folder import write_pod_folder
 from tests.support.redis import write_secret
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,8 +25,8 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from agentctl.__main__ import real_environment, run
-from agentctl.failures import Call, failure
-from agentctl.terminal import Terminal
+from agentctl.cluster.failures import Call, failure
+from agentctl.text.terminal import Terminal
 
 REPOSITORY = Path(__file__).parents[3]
 STATES = sorted((REPOSITORY / "tests/unit/cli/states").glob("*.yaml"))

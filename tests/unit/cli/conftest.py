@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from agentctl.__main__ import run
-from agentctl.client import Environment, Target
+from agentctl.__main__ import real_environment, run
+from agentctl.cluster.client import Target
+from agentctl.cluster.failures import agent_not_found
+from agentctl.environment import Environment, Timing
 from agentctl.errors import ApiError, UnreachableError
-from agentctl.failures import agent_not_found
-from agentctl.terminal import Terminal
-from agentctl.verbs import Timing
+from agentctl.text.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +122,9 @@ def agentctl(cluster: FakeCluster, clock: Clock, capsys: pytest.CaptureFixture[s
         return NOW + timedelta(seconds=clock.passed)
 
     def call(*arguments: str) -> Outcome:
-        environment = Environment(cluster.connect, now, Timing(lambda: clock.passed, clock.sleep))
+        environment = Environment(
+            cluster.connect, now, Timing(lambda: clock.passed, clock.sleep), real_environment().serve
+        )
         out, err = io.StringIO(), io.StringIO()
         code = run(arguments, environment, Terminal(out, err))
         captured = capsys.readouterr()

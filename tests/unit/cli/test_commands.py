@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from agentctl.arguments import global_options_first, parse_timeout
-from agentctl.client import Target
+from agentctl.cluster.client import Target
 from agentctl.errors import ApiError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from agentctl.cluster.failures import Call, agent_not_found, failure
 from agentctl.errors import ApiError, MissingError, UnreachableError
-from agentctl.failures import Call, agent_not_found, failure
 
 PATCH = Call("patch", "agentdeployments.greylag.dev", "team-a", "support")
 STATUS = json.dumps({"kind": "Status", "message": "no\nsuch"})

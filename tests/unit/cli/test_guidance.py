@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentctl.guidance import Invocation, blockers, next_commands
-from agentctl.situation import Situation, parse_agent, situation
+from agentctl.rollout.guidance import Invocation, blockers, next_commands
+from agentctl.rollout.situation import Situation, parse_agent, situation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

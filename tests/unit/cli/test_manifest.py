@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from agentctl.errors import ManifestError
-from agentctl.manifest import read_bundle
+from agentctl.local.manifest import read_bundle
 from tests.support.catalogue import CATALOGUE, changed
 
 DATA = Path(__file__).parents[2] / "data"

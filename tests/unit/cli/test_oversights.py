@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent_api.v1alpha1.agent import AgentDeployment
-from agentctl.manifest import Bundle
-from agentctl.oversights import oversights
+from agentctl.local.manifest import Bundle
+from agentctl.local.oversights import oversights
 
 MODEL = {"name": "m", "baseURL": "http://127.0.0.1:9/v1"}
 KB = {"name": "kb", "mcp": {"url": "http://kb/mcp"}}

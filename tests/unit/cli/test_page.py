@@ -11,8 +11,8 @@ import yaml
 from rich.console import Console
 
 from agentctl.errors import AgentctlError
-from agentctl.guidance import Invocation
-from agentctl.page import agent_page
+from agentctl.rollout.guidance import Invocation
+from agentctl.rollout.page import agent_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ from agent_api.runtime_document import RuntimeDocument
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
 from agent_operator.core.revision import revision_name
 from agentctl.errors import ManifestError
-from agentctl.manifest import read_bundle
-from agentctl.named_texts import ADD_IT
-from agentctl.pod_folder import write_pod_folder
+from agentctl.local.manifest import read_bundle
+from agentctl.local.named_texts import ADD_IT
+from agentctl.local.pod_folder import write_pod_folder
 
 KEY = "sk-in-the-file"
 SPARE = "sk-of-the-environment"

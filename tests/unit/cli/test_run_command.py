@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agentctl import local
 from agentctl.commands import RUN_HELP
 from agentctl.errors import ExtraMissingError, ManifestError
-from agentctl.manifest import read_bundle
-from agentctl.named_texts import check_all_held
-from agentctl.pod_folder import write_pod_folder
-from agentctl.terminal import Terminal
+from agentctl.local import run as local
+from agentctl.local.manifest import read_bundle
+from agentctl.local.named_texts import check_all_held
+from agentctl.local.pod_folder import write_pod_folder
+from agentctl.text.terminal import Terminal
 from tests.support.runtimes import free_port
 
 REPOSITORY = Path(__file__).parents[3]
@@ -104,7 +104,7 @@ def test_a_store_that_is_not_installed_says_what_to_install(file, monkeypatch, m
 
 def test_the_runtime_is_imported_within_two_seconds_of_cpu():
     code = (
-        "from agentctl.commands import _runner; _runner()\n"
+        "from agentctl.__main__ import _import_runtime; _import_runtime()\n"
         "import gc, resource\n"
         "assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_utime)"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentctl.layout import age
-from agentctl.render import agent_table, history_table
+from agentctl.rollout.render import agent_table, history_table
+from agentctl.text.layout import age
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from agent_api.reference import field_rows
 from agent_api.v1alpha1.agent import AgentDeployment
-from agentctl.wrong_fields import wrong_fields
+from agentctl.local.wrong_fields import wrong_fields
 
 DURATION = "numbers with h, m, s or ms and no spaces, such as 24h, 90s or 1m30s; there are no days"
 MONEY = "a decimal number of US dollars without sign, at most 6 decimals, such as 0.05"

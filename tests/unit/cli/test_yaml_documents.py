@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from agentctl.errors import ManifestError
-from agentctl.yaml_documents import MAX_DEPTH, MAX_FILE_BYTES, STANDARD_INPUT, read_documents
+from agentctl.local.yaml_documents import MAX_DEPTH, MAX_FILE_BYTES, STANDARD_INPUT, read_documents
 
 SECRET = "sk-very-secret"
 BILLION_LAUGHS = "\n".join(

@@ -8,9 +8,9 @@ from rich.text import Text
 
 from agent_api.meta import ConditionStatus, format_time
 from agent_api.v1alpha1.status import CommandResult, Phase, Verdict
-from agentctl.guidance import Invocation, blockers, next_commands
-from agentctl.layout import MISSING, PHASE_STYLES, age, columns, joined, printable, wrapped
-from agentctl.situation import Situation, condition, parse_agent, situation, status_of
+from agentctl.rollout.guidance import Invocation, blockers, next_commands
+from agentctl.rollout.situation import Situation, condition, parse_agent, situation, status_of
+from agentctl.text.layout import MISSING, PHASE_STYLES, age, columns, joined, printable, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-
-    from agentctl.verbs import Timing
-
-    Document = Mapping[str, Any]
+    from agentctl.document import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +45,3 @@ class Cluster(Protocol):
 
     def list_revisions(self, name: str) -> list[dict[str, Any]]:
         """ConfigMaps that record the revisions of an agent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What a command takes from outside: a way to a cluster, and time."""
-
-    connect: Callable[[Target], Cluster]
-    now: Callable[[], datetime]
-    timing: Timing

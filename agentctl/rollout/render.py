@@ -12,7 +12,7 @@ from agent_api.meta import REVISION_LABEL
 from agent_api.runtime_document import DOCUMENT_KEY, RuntimeDocument
 from agent_api.v1alpha1.route import AgentRoute
 from agentctl.errors import AgentctlError
-from agentctl.layout import MISSING, PHASE_STYLES, age, columns, joined, printable
+from agentctl.text.layout import MISSING, PHASE_STYLES, age, columns, joined, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

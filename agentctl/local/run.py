@@ -24,18 +24,18 @@ from agent_runtime.settings import Settings
 from agent_runtime.store.connection import open_memory_store
 from agent_runtime.telemetry.logs import configure_logging
 from agentctl.errors import ExtraMissingError, ManifestError
-from agentctl.manifest import read_bundle
-from agentctl.oversights import oversights
-from agentctl.pod_folder import write_pod_folder
+from agentctl.local.manifest import read_bundle
+from agentctl.local.oversights import oversights
+from agentctl.local.pod_folder import write_pod_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
     from agent_runtime.process import ProcessContext
-    from agentctl.manifest import Bundle
-    from agentctl.pod_folder import PodFolder
-    from agentctl.terminal import Terminal
+    from agentctl.local.manifest import Bundle
+    from agentctl.local.pod_folder import PodFolder
+    from agentctl.text.terminal import Terminal
 
 LOOPBACK = "127.0.0.1"
 STORE_MODULES = ("fakeredis", "lupa")

@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from agent_api.quantities import seconds
-from agentctl.named_texts import API_KEYS_FIELD, endpoints
+from agentctl.local.named_texts import API_KEYS_FIELD, endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent_api.v1alpha1.agent import AgentDeploymentSpec
-    from agentctl.manifest import Bundle
+    from agentctl.local.manifest import Bundle
 
 MIN_KEY_CHARACTERS = 16
 """Shorter API keys can be guessed."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentctl.agent_http import TaskEvent
 from agentctl.errors import AgentctlError, UnreachableError
-from agentctl.task_page import answer_of, decision_lines, event_line, visible
+from agentctl.tasks.agent_http import TaskEvent
+from agentctl.tasks.page import answer_of, decision_lines, event_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from agentctl.agent_http import AgentHttp
-    from agentctl.guidance import Invocation
-    from agentctl.terminal import Terminal
-    from agentctl.verbs import Timing
+    from agentctl.environment import Timing
+    from agentctl.rollout.guidance import Invocation
+    from agentctl.tasks.agent_http import AgentHttp
+    from agentctl.text.terminal import Terminal
 
 MAX_FRUITLESS = 30
 RETRY_SECONDS = 1.0

@@ -12,14 +12,14 @@ from agent_operator.core.resources.live import make_live_document
 from agent_operator.core.revision import headers_of, make_document, open_api_references, revision_name
 from agent_operator.core.validation import invalid_parts
 from agentctl.errors import ManifestError
-from agentctl.named_texts import KEY_VARIABLE, absence, check_all_held, endpoints
+from agentctl.local.named_texts import KEY_VARIABLE, absence, check_all_held, endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from agent_api.meta import KeyReference
-    from agentctl.manifest import Bundle
+    from agentctl.local.manifest import Bundle
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from agent_api.v1alpha1.status import ObservedCommand
 from agentctl.errors import AgentctlError, NotObservedError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from typing import Any
 
-    from agentctl.client import Cluster
+    from agentctl.cluster.client import Cluster
+    from agentctl.environment import Timing
 
 POLL_SECONDS = 0.5
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -46,14 +47,6 @@ class Command:
     def __str__(self) -> str:
         """Value of the annotation."""
         return f"{self.verb}@{self.id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """The clock that waiting goes by; lengths in seconds."""
-
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], None]
 
 
 def new_command(verb: Verb, now: datetime) -> Command:

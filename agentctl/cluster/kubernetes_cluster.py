@@ -11,13 +11,14 @@ import yaml
 from kubernetes import client, config
 
 from agent_api.meta import AGENT_LABEL, COMMAND_ANNOTATION, COMPONENT_LABEL, GROUP, VERSION
+from agentctl.cluster.failures import Call, agent_not_found, failure
 from agentctl.errors import ApiError, MissingError, UnreachableError
-from agentctl.failures import Call, agent_not_found, failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agentctl.client import Document, Target
+    from agentctl.cluster.client import Target
+    from agentctl.document import Document
 
 FIELD_MANAGER = "agentctl"
 MERGE_PATCH = "application/merge-patch+json"

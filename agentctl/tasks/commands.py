@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentctl.agent_http import TOKEN_VARIABLE, AgentHttp
 from agentctl.errors import ApiError
-from agentctl.guidance import Invocation
-from agentctl.task_page import task_page, task_table
-from agentctl.task_watch import watch_task
+from agentctl.rollout.guidance import Invocation
+from agentctl.tasks.agent_http import TOKEN_VARIABLE, AgentHttp
+from agentctl.tasks.page import task_page, task_table
+from agentctl.tasks.watch import watch_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentctl.agent_http import Document
-    from agentctl.commands import CommandLine
-    from agentctl.terminal import Terminal
+    from agentctl.command_line import CommandLine
+    from agentctl.document import Document
+    from agentctl.text.terminal import Terminal
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 GROUP_HELP = """Give an agent tasks, follow them, and decide about the calls of tools that wait for a person.

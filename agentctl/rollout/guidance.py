@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_api.meta import REVISION_LABEL
-from agentctl.situation import (
+from agentctl.rollout.situation import (
     Situation,
     condition,
     current_step,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agent_api.meta import KeyReference
     from agent_api.v1alpha1.agent import AgentDeploymentSpec
     from agent_api.v1alpha1.model import ModelEndpoint
-    from agentctl.manifest import Bundle
+    from agentctl.local.manifest import Bundle
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 API_KEYS_FIELD = "spec.access.apiKeysSecretRef"

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from agentctl.layout import MISSING, age, columns, joined, printable
+from agentctl.text.layout import MISSING, age, columns, joined, printable
 
 if TYPE_CHECKING:
-    from agentctl.agent_http import TaskEvent
-    from agentctl.guidance import Invocation
+    from agentctl.document import Document
+    from agentctl.rollout.guidance import Invocation
+    from agentctl.tasks.agent_http import TaskEvent
 
-Document = Mapping[str, Any]
 STATE_STYLES = {"Succeeded": "green", "Failed": "red", "WaitingForApproval": "yellow"}
 _MAX_ARGUMENTS = 400
 

@@ -17,7 +17,7 @@ from agent_api.v1alpha1.agent import AgentDeployment
 from agent_api.v1alpha1.budgets import TimeZoneName
 from agent_api.v1alpha1.model import BaseUrl
 from agent_api.v1alpha1.tools import ArgumentName, FolderPath, HeaderName, ToolGlob, ToolSourceName
-from agentctl.layout import printable
+from agentctl.text.layout import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

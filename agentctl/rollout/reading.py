@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from agentctl.errors import AgentctlError, UnreachableError
-from agentctl.page import agent_page
-from agentctl.render import agent_table, history_table
+from agentctl.rollout.page import agent_page
+from agentctl.rollout.render import agent_table, history_table
 
 if TYPE_CHECKING:
-    from agentctl.client import Cluster, Environment
-    from agentctl.guidance import Invocation
-    from agentctl.terminal import Terminal
+    from agentctl.cluster.client import Cluster
+    from agentctl.environment import Environment
+    from agentctl.rollout.guidance import Invocation
+    from agentctl.text.terminal import Terminal
 
 WATCH_SECONDS = 1.0
 PATIENCE_SECONDS = 120.0

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from agentctl.errors import ApiError, UnreachableError
-from agentctl.layout import printable
+from agentctl.text.layout import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    Document = dict[str, Any]
+    from agentctl.document import Document
 
 TASKS_PATH = "/agent/tasks"
 USER_HEADER = "x-user-id"

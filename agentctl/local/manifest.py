@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from agent_api.meta import API_VERSION
 from agent_api.v1alpha1.agent import AgentDeployment
-from agentctl.api_rules import broken_rules
 from agentctl.errors import ManifestError
-from agentctl.wrong_fields import MAX_SHOWN, wrong_fields
-from agentctl.yaml_documents import read_documents, source_name
+from agentctl.local.api_rules import broken_rules
+from agentctl.local.wrong_fields import MAX_SHOWN, wrong_fields
+from agentctl.local.yaml_documents import read_documents, source_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,0 +1,1 @@
+"""`agentctl run`: an agent from a file, served on this machine."""

@@ -1,0 +1,1 @@
+"""An agent's rollout: what its object says, what to type next, and the verbs that move it."""

@@ -1,0 +1,1 @@
+"""An agent's tasks, over its own HTTP API."""
