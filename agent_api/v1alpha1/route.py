@@ -24,12 +24,16 @@ class Role(StrEnum):
     DRAINING = "Draining"
 
 
+ALL_TRAFFIC = 100
+"""Weight of the revision that gets every new conversation, in percent; the weights of a route sum to it."""
+
+
 class RouteRevision(ApiModel):
     """One revision that the gateway may send requests to."""
 
     name: RevisionName = Field(description="Name of the revision.")
     service: ObjectName = Field(description="Service whose EndpointSlices hold its pods.")
-    weight: int = Field(ge=0, le=100, description="Percent of new conversations.")
+    weight: int = Field(ge=0, le=ALL_TRAFFIC, description="Percent of new conversations.")
     role: Role = Field(description="Stable and Draining keep conversations of any epoch, Canary those of this epoch.")
     any_epoch: bool = Field(
         default=False, description="Whether a Canary keeps conversations of any epoch, as it was Draining before."

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from agent_api.meta import CONVERSATION_HEADER, USER_HEADER
 from agent_api.placement import Placement
 from agent_api.v1alpha1.rollout import Stickiness
-from agent_api.v1alpha1.route import AgentRouteSpec, Role, RouteRevision
+from agent_api.v1alpha1.route import ALL_TRAFFIC, AgentRouteSpec, Role, RouteRevision
 from agent_gateway.envoy.connection_manager import TRANSFORM_TYPE
 from agent_gateway.envoy.resources import SUBJECT_HEADER, Resource, cluster_name
 from agent_gateway.watching.routes import Route
 
 IDLE_TIMEOUT = "3660s"
-_ALL_WEIGHT = 100
 _CREDENTIAL_HEADERS = ("authorization", "x-api-key")
 
 
@@ -21,7 +20,7 @@ def split_of(route: Route, fallback: RouteRevision, *, lease_expired: bool) -> R
     """Weights with the canary first: its share is [0, weight), so that a user's side only changes towards it."""
     weights = {r: r.weight for r in sorted(route.spec.revisions, key=lambda r: r.role is not Role.CANARY)}
     if lease_expired:
-        weights = {fallback: _ALL_WEIGHT}
+        weights = {fallback: ALL_TRAFFIC}
     clusters = [{"name": cluster_name(route.name, r.name), "weight": w} for r, w in weights.items() if w]
     if len(clusters) == 1:
         return {"cluster": clusters[0]["name"]}

@@ -9,12 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent_api.v1alpha1.route import AgentRouteSpec, JwtRule, Role, RouteRevision
+from agent_api.v1alpha1.route import ALL_TRAFFIC, AgentRouteSpec, JwtRule, Role, RouteRevision
 
 _SPEC_FIELDS = ("serial", "port", "epoch", "suspended", "stickiness", "lease", "description", "apiKeys")
 _JWT_FIELDS = ("issuer", "audiences", "jwks")
 _REVISION_FIELDS = ("name", "service", "weight", "role", "anyEpoch")
-_FULL_WEIGHT = 100
 
 
 class InvalidRouteError(Exception):
@@ -32,7 +31,7 @@ class Route:
     @property
     def leased(self) -> bool:
         """Whether a canary has a part of the new conversations, which it only keeps while the operator watches."""
-        return any(r.role is Role.CANARY and 0 < r.weight < _FULL_WEIGHT for r in self.spec.revisions)
+        return any(r.role is Role.CANARY and 0 < r.weight < ALL_TRAFFIC for r in self.spec.revisions)
 
     @property
     def fallback(self) -> RouteRevision | None:
@@ -86,8 +85,8 @@ def _check_keys(jwt: JwtRule | None) -> None:
 
 def _check_weights(revisions: tuple[RouteRevision, ...]) -> None:
     total = sum(revision.weight for revision in revisions)
-    if revisions and total != _FULL_WEIGHT:
-        msg = f"the weights sum to {total}, not to {_FULL_WEIGHT}"
+    if revisions and total != ALL_TRAFFIC:
+        msg = f"the weights sum to {total}, not to {ALL_TRAFFIC}"
         raise InvalidRouteError(msg)
     if len({revision.name for revision in revisions}) != len(revisions):
         msg = "a revision is named twice"

@@ -92,7 +92,7 @@ class Cluster:
     command: Command | None = None
     observations: tuple[Observations, ...] = ()
     complete: bool = False
-    settling: bool = False
+    changing: bool = False
     problems: tuple[Problem, ...] = ()
     free_port: int | None = 10000
     remembered: dict[str, Any] = field(default_factory=dict)
@@ -162,7 +162,7 @@ class Cluster:
             observations=self.observations,
             complete=self.complete,
             problems=self.problems,
-            settling=self.settling,
+            changing=self.changing,
             remembered=dict(self.remembered),
             readable=self.readable,
             reported=self.reported,

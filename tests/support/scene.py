@@ -81,11 +81,11 @@ def rollout_of(
 
 
 def healthy(replicas: int = 2) -> RevisionHealth:
-    return RevisionHealth(exists=True, pods=replicas, ready=replicas, settled=True)
+    return RevisionHealth(exists=True, pods=replicas, ready=replicas, status_current=True)
 
 
 def starting(ready: int = 0, wanted: int = 2) -> RevisionHealth:
-    return RevisionHealth(exists=True, pods=wanted, ready=ready, settled=True)
+    return RevisionHealth(exists=True, pods=wanted, ready=ready, status_current=True)
 
 
 def broken(reason: FailureReason = FailureReason.CRASH_LOOP) -> RevisionHealth:

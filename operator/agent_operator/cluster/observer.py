@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from agent_api.meta import COMMAND_ANNOTATION, COMPONENT_LABEL, REVISION_LABEL
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
 from agent_api.v1alpha1.rollout import Rollout
-from agent_api.v1alpha1.route import AgentRouteSpec, Role
+from agent_api.v1alpha1.route import ALL_TRAFFIC, AgentRouteSpec, Role
 from agent_operator.cluster import kinds
 from agent_operator.cluster.acknowledgements import Acknowledgements
 from agent_operator.cluster.peers import Peer, Peers, gateway_peer, is_ready, runtime_peer
@@ -32,7 +32,6 @@ from agent_operator.core.seeing import budgets_of
 from agent_operator.core.settings import Installation
 from agent_operator.core.snapshot import Agent, LiveObjects, Problem, Snapshot, StoredRoute
 
-WHOLE = 100
 MAX_UNREADY_ASKED = 4
 """Pods of a revision that are asked why they are not ready: they mostly have the same reason."""
 
@@ -99,7 +98,7 @@ class Observer:
             observations=observations,
             complete=complete,
             problems=tuple(problems),
-            settling=target.settling,
+            changing=target.changing,
             readable=target.readable,
             reported=self._reported(agent, route, live, readable=target.readable),
             nonce=secrets.token_hex(8),
@@ -363,7 +362,7 @@ def read_route(manifest: Manifest) -> AgentRouteSpec | None:
         return None
     roles = [entry.role for entry in route.revisions]
     sound = roles.count(Role.STABLE) == 1 and roles.count(Role.CANARY) <= 1
-    return route if sound and sum(entry.weight for entry in route.revisions) == WHOLE else None
+    return route if sound and sum(entry.weight for entry in route.revisions) == ALL_TRAFFIC else None
 
 
 def serial_of(manifest: Manifest | None) -> int:

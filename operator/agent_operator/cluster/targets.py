@@ -13,19 +13,19 @@ from agent_operator.cluster.store import Key
 from agent_operator.core.resources.workload import make_template
 from agent_operator.core.revision import Record, make_document, open_api_references, revision_name
 from agent_operator.core.settings import Installation
-from agent_operator.core.snapshot import SETTLE_SECONDS, Agent, Problem
+from agent_operator.core.snapshot import QUIET_SECONDS, Agent, Problem
 from agent_operator.core.validation import invalid_parts
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a spec asks for: None if it cannot be known, with the problem; `settling`: it may still change.
+    """What a spec asks for: None if it cannot be known, with the problem; `changing`: it may still change.
 
     `readable` is False if the spec itself is wrong, and not only a ConfigMap that is missing.
     """
 
     record: Record | None
-    settling: bool = False
+    changing: bool = False
     problem: Problem | None = None
     readable: bool = True
 
@@ -55,25 +55,25 @@ class Targets:
         """The revision that an agent's spec asks for."""
         references = dict(_references(agent.spec))
         texts = {path: await self._text(agent.namespace, reference) for path, reference in references.items()}
-        settling = bool(texts) and self._settles(agent, texts)
+        changing = bool(texts) and self._is_changing(agent, texts)
         for path, text in texts.items():
             if text.text is None:
                 message = f"{path}: {text.missing}; create it in this namespace"
                 reason = "InstructionsMissing" if path == _INSTRUCTIONS else "DescriptionMissing"
-                return Target(None, settling, Problem("InvalidSpec", reason, message))
+                return Target(None, changing, Problem("InvalidSpec", reason, message))
         instructions = _read(texts, _INSTRUCTIONS) or agent.spec.agent.instructions or ""
         open_api = {name: _read(texts, _path(agent.spec, name)) for name in open_api_references(agent.spec)}
-        return self._checked(agent, instructions, open_api, settling=settling)
+        return self._checked(agent, instructions, open_api, changing=changing)
 
-    def _checked(self, agent: Agent, instructions: str, open_api: Mapping[str, str], *, settling: bool) -> Target:
+    def _checked(self, agent: Agent, instructions: str, open_api: Mapping[str, str], *, changing: bool) -> Target:
         spec = agent.spec
         wrong = invalid_parts(spec, open_api, instructions)
         if wrong:
             message = f"{wrong[0]}; the old revision goes on serving"
-            return Target(None, settling, Problem("InvalidSpec", "InvalidField", message), readable=False)
+            return Target(None, changing, Problem("InvalidSpec", "InvalidField", message), readable=False)
         name = revision_name(agent.name, spec, instructions, open_api)
         document = make_document(agent.name, name, spec, instructions, namespace=agent.namespace, open_api=open_api)
-        return Target(Record(name, document, make_template(agent.name, name, spec, self._installation)), settling)
+        return Target(Record(name, document, make_template(agent.name, name, spec, self._installation)), changing)
 
     async def _text(self, namespace: str, reference: KeyReference) -> _Text:
         source = await self._sources.read((namespace, reference.name))
@@ -83,9 +83,9 @@ class Targets:
         missing = f"ConfigMap {reference.name} has no text under key {reference.key!r}"
         return _Text(text or None, source.since, missing)
 
-    def _settles(self, agent: Agent, texts: Mapping[str, _Text]) -> bool:
+    def _is_changing(self, agent: Agent, texts: Mapping[str, _Text]) -> bool:
         changed_at = max(self._changed_at(agent), *(text.changed_at for text in texts.values()))
-        return asyncio.get_running_loop().time() - changed_at < SETTLE_SECONDS
+        return asyncio.get_running_loop().time() - changed_at < QUIET_SECONDS
 
     def _changed_at(self, agent: Agent) -> float:
         key = (agent.namespace, agent.name)

@@ -13,7 +13,7 @@ from agent_operator.core.engine.gates import advance
 from agent_operator.core.facts import Note, Seen
 from agent_operator.core.resources.record import is_record
 from agent_operator.core.seeing import budgets_of, ledger_of, live_document, see
-from agent_operator.core.snapshot import SETTLE_SECONDS, Decision, Problem, Snapshot
+from agent_operator.core.snapshot import QUIET_SECONDS, Decision, Problem, Snapshot
 from agent_operator.core.spending import Occasion, Spending, next_spending, read_spend
 
 
@@ -62,7 +62,7 @@ def _shared_problems(snapshot: Snapshot, seen: Seen, route: AgentRouteSpec) -> t
         return (*waiting, *(problem for problem in reports.carried(conditions) if problem.type not in known))
     live = live_document(agent, snapshot.live, readable=snapshot.readable)
     said = reports.problems_of(snapshot.reported, agent.spec, live.budgets, live.ledger)
-    return reports.settled((*waiting, *said), conditions)
+    return reports.with_told_texts((*waiting, *said), conditions)
 
 
 def _store_awaited(spec: AgentDeploymentSpec, seen: Seen, route: AgentRouteSpec) -> Iterator[Problem]:
@@ -101,16 +101,16 @@ def _spending(snapshot: Snapshot, shared: tuple[Problem, ...], now: datetime) ->
 
 def _look_again(snapshot: Snapshot, *wanted: float | None) -> float | None:
     """The earliest of what is wanted; None: on change."""
-    settling = SETTLE_SECONDS if snapshot.settling else None
-    return min((seconds for seconds in (*wanted, settling) if seconds is not None), default=None)
+    quiet = QUIET_SECONDS if snapshot.changing else None
+    return min((seconds for seconds in (*wanted, quiet) if seconds is not None), default=None)
 
 
 def _decide_first(snapshot: Snapshot, now: datetime) -> Decision:
     """Make the route of an agent that has none: with its recorded stable revision if there is one."""
     if snapshot.target is None:
         return Decision(route=None, problems=snapshot.problems)
-    if snapshot.settling:
-        return Decision(route=None, waiting="waiting for the instructions to settle", look_again=SETTLE_SECONDS)
+    if snapshot.changing:
+        return Decision(route=None, waiting="waiting for the instructions to settle", look_again=QUIET_SECONDS)
     if snapshot.free_port is None:
         message = "every port of the gateway's range is taken in this namespace; widen portRange in the chart"
         problem = Problem(type="PortsExhausted", reason="PortsExhausted", message=message)

@@ -36,14 +36,14 @@ class RevisionHealth:
     exists: bool = False
     pods: int = 0
     ready: int = 0
-    settled: bool = False
+    status_current: bool = False
     failure: PodFailure | None = None
     not_ready_reason: str = ""
     waits_for_store: bool = False
 
     def available(self, replicas: int) -> bool:
         """Whether as many pods as wanted are ready, and the Deployment's status is not out of date."""
-        return self.exists and self.settled and self.ready >= replicas
+        return self.exists and self.status_current and self.ready >= replicas
 
 
 ABSENT = RevisionHealth()

@@ -40,7 +40,7 @@ def health_of(
         exists=True,
         pods=status.get("replicas", 0),
         ready=status.get("readyReplicas", 0),
-        settled=status.get("observedGeneration", 0) >= generation and updated >= wanted,
+        status_current=status.get("observedGeneration", 0) >= generation and updated >= wanted,
         failure=failed,
         not_ready_reason=readiness or _blocked(status) or (passing.message if passing else ""),
         waits_for_store=waits_for_store,

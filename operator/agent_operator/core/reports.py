@@ -172,7 +172,7 @@ def store_advice(spec: AgentDeploymentSpec) -> str:
     return f"see Secret {reference.name} (key {reference.key}), which spec.store names, and that Redis"
 
 
-def settled(problems: Iterable[Problem], conditions: Sequence[Mapping[str, Any]]) -> tuple[Problem, ...]:
+def with_told_texts(problems: Iterable[Problem], conditions: Sequence[Mapping[str, Any]]) -> tuple[Problem, ...]:
     """Problems with the text of a condition that stands already for the same reason, if the cause's words may vary."""
     standing = {entry["type"]: entry for entry in conditions if entry["status"] == ConditionStatus.TRUE}
     return tuple(_as_told(problem, standing.get(problem.type)) for problem in problems)

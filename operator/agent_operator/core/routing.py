@@ -7,6 +7,7 @@ from typing import TypedDict, Unpack
 
 from agent_api.v1alpha1.rollout import Stickiness
 from agent_api.v1alpha1.route import (
+    ALL_TRAFFIC,
     AgentRouteSpec,
     AnalysisLedger,
     BudgetHold,
@@ -103,14 +104,14 @@ def first_route(port: int, stable: str, now: datetime, *, serial: int = 1) -> Ag
     """Route of a new agent: its first revision gets everything, without steps."""
     ledger = RolloutLedger(progress_at=now, started_at=now)
     return AgentRouteSpec(
-        serial=serial, port=port, epoch=0, revisions=(_entry(stable, Role.STABLE, 100),), rollout=ledger
+        serial=serial, port=port, epoch=0, revisions=(_entry(stable, Role.STABLE, ALL_TRAFFIC),), rollout=ledger
     )
 
 
 def replace_first(route: AgentRouteSpec, stable: str, now: datetime) -> AgentRouteSpec:
     """Put another revision in place of a first one that never became available."""
     ledger = _edited(route.rollout, progress_at=now, progress_ready=0, rejected=None)
-    return _routed(route, (_entry(stable, Role.STABLE, 100),), ledger)
+    return _routed(route, (_entry(stable, Role.STABLE, ALL_TRAFFIC),), ledger)
 
 
 def knobs_of(route: AgentRouteSpec) -> Knobs:
@@ -160,7 +161,7 @@ def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *,
 
 def weigh(route: AgentRouteSpec, weight: int, now: datetime) -> AgentRouteSpec:
     """Give the canary a weight and stable the rest; the lease begins anew, however long the canary was awaited."""
-    weights = {Role.CANARY: weight, Role.STABLE: 100 - weight, Role.DRAINING: 0}
+    weights = {Role.CANARY: weight, Role.STABLE: ALL_TRAFFIC - weight, Role.DRAINING: 0}
     revisions = tuple(revision.model_copy(update={"weight": weights[revision.role]}) for revision in route.revisions)
     ledger = _edited(route.rollout, step_since=None)
     return _routed(bump_lease(route, now), revisions, ledger)
@@ -212,7 +213,7 @@ def promote(route: AgentRouteSpec, drain_seconds: float, history_limit: int, now
     history = (canary, *(name for name in route.rollout.history if name not in unwanted))[: history_limit + 1]
     ledger = _edited(_ended(route.rollout), stable_available=True, draining=drains, history=history)
     revisions = (
-        _entry(canary, Role.STABLE, 100),
+        _entry(canary, Role.STABLE, ALL_TRAFFIC),
         *(_entry(drain.revision, Role.DRAINING, 0) for drain in drains),
     )
     return _routed(route, revisions, ledger)
@@ -227,7 +228,7 @@ def _undone(route: AgentRouteSpec) -> str | None:
 def withdraw(route: AgentRouteSpec, rejection: Rejection | None) -> AgentRouteSpec:
     """Take the canary back at once: its weight and its pins go; a rejection is remembered."""
     revisions = tuple(
-        revision.model_copy(update={"weight": 100 if revision.role is Role.STABLE else 0})
+        revision.model_copy(update={"weight": ALL_TRAFFIC if revision.role is Role.STABLE else 0})
         for revision in route.revisions
         if revision.role is not Role.CANARY
     )

@@ -55,7 +55,7 @@ def _canary_spend(snapshot: Snapshot, route: AgentRouteSpec) -> CanarySpend | No
 
 def _target(snapshot: Snapshot, route: AgentRouteSpec) -> str:
     """Revision that the spec asks for; while that is not known, the one it asked for before."""
-    if snapshot.target is not None and not snapshot.settling:
+    if snapshot.target is not None and not snapshot.changing:
         return snapshot.target.name
     if route.rollout.rejected is not None:
         return route.rollout.rejected.revision

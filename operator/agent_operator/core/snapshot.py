@@ -16,7 +16,7 @@ from agent_operator.core.facts import Command, Gateways, Note, Reported, Revisio
 from agent_operator.core.resources.metadata import Manifest
 from agent_operator.core.revision import Record
 
-SETTLE_SECONDS = 2.0
+QUIET_SECONDS = 2.0
 """How long what a spec refers to must stand still before a revision is made of it."""
 
 
@@ -85,7 +85,7 @@ class Snapshot:
     observations: tuple[Observations, ...] = ()
     complete: bool = False
     problems: tuple[Problem, ...] = ()
-    settling: bool = False
+    changing: bool = False
     remembered: Mapping[str, Manifest] = field(default_factory=dict)
     readable: bool = True
     reported: Reported | None = None

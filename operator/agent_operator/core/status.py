@@ -77,7 +77,7 @@ class _View:
     def complete(self) -> bool:
         """Whether what the spec asks for serves, whole."""
         return (
-            not self.snapshot.settling
+            not self.snapshot.changing
             and self.on_goal
             and self.health.available(self.replicas)
             and self.route.rollout.stable_available
@@ -166,7 +166,7 @@ def _situation(view: _View) -> str:
         return _taken_back(view)
     if view.health.failure is not None:
         return f"{view.stable}: {view.health.failure.message}"
-    if view.snapshot.settling:
+    if view.snapshot.changing:
         return f"{view.stable} serves; waiting for the instructions to settle"
     if not view.complete:
         waits = view.decision.waiting or f"{view.stable}: {view.health.ready} of {view.replicas} pods are ready"

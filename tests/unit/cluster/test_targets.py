@@ -48,7 +48,7 @@ async def test_a_plain_spec_reads_nothing_and_is_settled():
     sources = FakeSources()
     target = await read(sources)
     assert target.record.document.namespace == "ns"
-    assert (target.settling, target.problem, target.readable, sources.read_keys) == (False, None, True, [])
+    assert (target.changing, target.problem, target.readable, sources.read_keys) == (False, None, True, [])
 
 
 async def test_texts_are_part_of_the_revision():
@@ -112,13 +112,13 @@ async def test_the_first_wrong_part_is_told_by_its_path_and_the_spec_is_not_used
 async def test_a_spec_and_a_config_map_that_change_together_settle_first(monkeypatch):
     sources = FakeSources(prompts={"a.md": "one"})
     targets = Targets(sources, installation())
-    assert not (await read(sources, 1, targets, agent=PROMPT)).settling
-    assert (await read(sources, 2, targets, agent=PROMPT)).settling
-    monkeypatch.setattr(targets_module, "SETTLE_SECONDS", 0.0)
-    assert not (await read(sources, 2, targets, agent=PROMPT)).settling
+    assert not (await read(sources, 1, targets, agent=PROMPT)).changing
+    assert (await read(sources, 2, targets, agent=PROMPT)).changing
+    monkeypatch.setattr(targets_module, "QUIET_SECONDS", 0.0)
+    assert not (await read(sources, 2, targets, agent=PROMPT)).changing
     targets.forget(("ns", "support"))
     monkeypatch.undo()
-    assert not (await read(sources, 3, targets, agent=PROMPT)).settling
+    assert not (await read(sources, 3, targets, agent=PROMPT)).changing
 
 
 @pytest.mark.parametrize(

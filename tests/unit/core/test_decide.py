@@ -1,10 +1,10 @@
-"""From a snapshot to a decision: first routes, unknown targets, settling, lost records."""
+"""From a snapshot to a decision: first routes, unknown targets, instructions that change, lost records."""
 
 from __future__ import annotations
 
 from agent_operator.core.facts import Command
 from agent_operator.core.seeing import see
-from agent_operator.core.snapshot import SETTLE_SECONDS, Problem, StoredRoute
+from agent_operator.core.snapshot import QUIET_SECONDS, Problem, StoredRoute
 from tests.support.agents import Cluster, minimal_spec
 
 HELD = {"canary": {"steps": [{"setWeight": 10}, {"pause": {}}]}}
@@ -53,7 +53,7 @@ def test_without_a_readable_spec_there_is_no_route():
 
 
 def test_a_first_route_waits_for_the_instructions_to_settle():
-    cluster = Cluster(settling=True)
+    cluster = Cluster(changing=True)
     cluster.reconcile()
     assert cluster.route is None
     assert (cluster.decision.waiting, cluster.decision.look_again) == ("waiting for the instructions to settle", 2.0)
@@ -89,13 +89,13 @@ def test_a_stable_revision_without_a_record_cannot_be_begun_with():
 
 def test_while_the_spec_cannot_be_read_a_rejection_is_remembered():
     cluster = rejected()
-    for facts in ({"problems": (MISSING,)}, {"problems": (), "settling": True}):
+    for facts in ({"problems": (MISSING,)}, {"problems": (), "changing": True}):
         for name, value in facts.items():
             setattr(cluster, name, value)
         cluster.run()
         assert cluster.spec_of_route.rollout.rejected is not None
         assert cluster.canary is None
-    cluster.settling = False
+    cluster.changing = False
     assert cluster.run().canary is None
 
 
@@ -122,18 +122,18 @@ def test_while_the_spec_cannot_be_read_an_undo_stays_undone():
 
 def test_a_change_is_taken_up_only_when_the_instructions_have_settled():
     cluster = running(rollout=HELD)
-    cluster.settling = True
+    cluster.changing = True
     cluster.model("m2").run()
-    assert (cluster.canary, cluster.decision.look_again) == (None, SETTLE_SECONDS)
-    cluster.settling = False
+    assert (cluster.canary, cluster.decision.look_again) == (None, QUIET_SECONDS)
+    cluster.changing = False
     assert cluster.run().canary == cluster.target
 
 
-def test_settling_is_looked_at_in_time_also_while_something_drains():
+def test_a_change_of_instructions_is_looked_at_in_time_also_while_something_drains():
     cluster = running(rollout={"canary": {"steps": []}}).model("m2").run()
     assert cluster.decision.look_again == 3600
-    cluster.settling = True
-    assert cluster.run().decision.look_again == SETTLE_SECONDS
+    cluster.changing = True
+    assert cluster.run().decision.look_again == QUIET_SECONDS
 
 
 def test_what_the_engine_sees_is_what_the_snapshot_says():

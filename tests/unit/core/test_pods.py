@@ -152,13 +152,13 @@ def deployment(replicas=2, generation=3, **status):
 
 def test_a_deployment_with_all_its_pods_ready_is_available():
     health = health_of(deployment(), (), now=NOW)
-    assert health == RevisionHealth(exists=True, pods=2, ready=2, settled=True)
+    assert health == RevisionHealth(exists=True, pods=2, ready=2, status_current=True)
     assert health.available(2)
     assert not health.available(3)
 
 
 @pytest.mark.parametrize(
-    ("manifest", "settled"),
+    ("manifest", "current"),
     [
         (deployment(generation=4), False),
         (deployment(generation=2), True),
@@ -168,8 +168,8 @@ def test_a_deployment_with_all_its_pods_ready_is_available():
     ],
     ids=["status out of date", "status newer", "old pods", "scaled down", "more than wanted"],
 )
-def test_a_status_counts_once_it_is_of_this_deployment(manifest, settled):
-    assert health_of(manifest, (), now=NOW).settled is settled
+def test_a_status_counts_once_it_is_of_this_deployment(manifest, current):
+    assert health_of(manifest, (), now=NOW).status_current is current
 
 
 def test_a_deployment_just_made_has_nothing():

@@ -16,7 +16,7 @@ from agent_operator.core.reports import (
     is_plausible,
     pick_spend,
     problems_of,
-    settled,
+    with_told_texts,
 )
 from agent_operator.core.snapshot import Problem
 from tests.support.agents import minimal_spec
@@ -123,10 +123,10 @@ def test_the_advice_names_the_secret_of_the_spec():
 def test_another_error_of_the_same_store_does_not_change_the_condition():
     first, second = problems(away("refused"))[0], problems(away("timed out"))[0]
     stands = [{"type": first.type, "status": "True", "reason": first.reason, "message": first.message}]
-    assert settled((second,), stands) == (first,)
-    assert settled((second,), [{**stands[0], "status": "False"}]) == (second,)
-    assert settled((second,), [{**stands[0], "reason": "NeverReached"}]) == (second,)
-    assert settled((second,), []) == (second,)
+    assert with_told_texts((second,), stands) == (first,)
+    assert with_told_texts((second,), [{**stands[0], "status": "False"}]) == (second,)
+    assert with_told_texts((second,), [{**stands[0], "reason": "NeverReached"}]) == (second,)
+    assert with_told_texts((second,), []) == (second,)
 
 
 def test_what_was_told_is_told_on_while_nobody_was_asked():

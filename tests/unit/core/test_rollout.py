@@ -55,8 +55,8 @@ def test_first_revision_becomes_stable_for_good_when_it_is_available():
     "health",
     [
         starting(ready=1),
-        RevisionHealth(exists=True, pods=2, ready=2, settled=False),
-        RevisionHealth(exists=False, pods=2, ready=2, settled=True),
+        RevisionHealth(exists=True, pods=2, ready=2, status_current=False),
+        RevisionHealth(exists=False, pods=2, ready=2, status_current=True),
     ],
     ids=["too few pods", "status out of date", "no Deployment"],
 )

@@ -56,7 +56,7 @@ def ports_exhausted():
 
 
 def instructions_settle():
-    return Cluster(settling=True).run()
+    return Cluster(changing=True).run()
 
 
 def paused_by_spec():
@@ -118,9 +118,9 @@ def spec_invalid():
     return cluster.run()
 
 
-def settling_later():
+def changing_later():
     cluster = running(rollout=HELD)
-    cluster.settling = True
+    cluster.changing = True
     return cluster.model("m2").run()
 
 
@@ -205,7 +205,7 @@ SITUATIONS = [
     (name_taken, "Degraded", "Available Stalled NameConflict", "NameTaken", ["rename it"]),
     (spec_invalid, "Degraded", "Available Paused Stalled InvalidSpec", "InvalidSpec", ["spec.model: wrong"]),
     (
-        settling_later,
+        changing_later,
         "Progressing",
         "Available Progressing Reconciling",
         "WaitingForPods",
@@ -260,7 +260,7 @@ def test_conditions_keep_their_time_until_their_status_changes():
 
 
 def test_ready_is_not_true_before_this_generation_is_promoted():
-    cluster = settling_later()
+    cluster = changing_later()
     assert cluster.status["observedGeneration"] == 2
     assert cluster.condition("Ready")["status"] == "False"
 

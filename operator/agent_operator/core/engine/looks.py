@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from agent_api.v1alpha1.route import AgentRouteSpec
+from agent_api.v1alpha1.route import ALL_TRAFFIC, AgentRouteSpec
 from agent_operator.core import routing
 
-ALL = 100
 LOOK_AT_ANALYSIS = 1.0
 LOOK_AT_LEASE = 5.0
 LOOK_AT_HOLD = 30.0
@@ -21,4 +20,4 @@ def until_drained(route: AgentRouteSpec, now: datetime) -> float | None:
 
 def analysis_look(route: AgentRouteSpec) -> float:
     """Seconds between looks at a canary: often while it is being compared."""
-    return LOOK_AT_ANALYSIS if 0 < routing.canary_weight(route) < ALL else LOOK_AT_LEASE
+    return LOOK_AT_ANALYSIS if 0 < routing.canary_weight(route) < ALL_TRAFFIC else LOOK_AT_LEASE

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from agent_api.v1alpha1.route import AgentRouteSpec
+from agent_api.v1alpha1.route import ALL_TRAFFIC, AgentRouteSpec
 from agent_operator.core import routing
-from agent_operator.core.engine.looks import ALL
 from agent_operator.core.facts import Note, Seen, Transition
 
 LEASE_INTERVAL = timedelta(seconds=20)
@@ -29,7 +28,7 @@ def knobs(route: AgentRouteSpec, seen: Seen, _now: datetime) -> Transition | Non
 
 def lease(route: AgentRouteSpec, _seen: Seen, now: datetime) -> Transition | None:
     """While the weight is between 0 and 100, gateways want to see that somebody watches the canary."""
-    if not 0 < routing.canary_weight(route) < ALL:
+    if not 0 < routing.canary_weight(route) < ALL_TRAFFIC:
         return None
     bumped_at = route.lease.bumped_at
     if bumped_at is not None and now - bumped_at < LEASE_INTERVAL:
