@@ -55,9 +55,9 @@ _OVERDUE = RunFacts(left=True)
 """Whoever still waits then has no answer either."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _UnitRun:
-    """A run of a unit; `ended` is None while it runs."""
+    """A run of a unit, equal to itself alone; `ended` is None while it runs."""
 
     begun: float
     opened: bool = False

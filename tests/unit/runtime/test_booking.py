@@ -179,6 +179,15 @@ def test_unit_counts_with_the_run_that_started_first_whenever_it_ends(ledger):
     assert states_at(ledger) == [UnitState.OK]
 
 
+def test_run_that_counts_as_nothing_takes_no_other_of_its_unit_away_that_began_with_it(ledger):
+    answered, excluded = ledger.begin(T), ledger.begin(T)
+    for ticket in (answered, excluded):
+        ledger.identify(ticket, of_unit())
+    ledger.end(excluded, Outcome.EXCLUDED, T + 1)
+    ledger.end(answered, Outcome.OK, T + 1)
+    assert states_at(ledger) == [UnitState.OK]
+
+
 def test_unit_counts_with_the_run_that_started_first_whichever_was_read_first(ledger):
     first, second = ledger.begin(T), ledger.begin(T + 1)
     for ticket in (second, first):
