@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from agent_api.observations import OBSERVATIONS_PATH, Observations
 from agent_api.report import REPORT_PATH, RuntimeReport
 from agent_runtime.errors import Problem, ProblemType
+from agent_runtime.routes.body import invalid_fields
 from agent_runtime.routes.wire import PROBLEMS
 
 if TYPE_CHECKING:
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 MAX_TIME = 1 << 53
 """Numbers beyond it are no integers to every reader of JSON."""
+
+_SINCE = {
+    "name": "since",
+    "in": "query",
+    "description": "Unix time in whole seconds: earlier slots are left out.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_TIME, "default": 0},
+}
 
 
 def state_router(context: ProcessContext) -> APIRouter:
@@ -51,10 +60,19 @@ def state_router(context: ProcessContext) -> APIRouter:
         found = await context.report()
         return Response(found.model_dump_json(by_alias=True), media_type="application/json")
 
-    @router.get(OBSERVATIONS_PATH, response_model=Observations)
-    async def observations(since: Annotated[int, Query(ge=0, le=MAX_TIME)] = 0) -> Response:
-        """Counts for the verdict, of slots that begin at `since` (Unix time in seconds) or later."""
-        counted = context.ledger.observations(context.clock.now(), since)
+    @router.get(OBSERVATIONS_PATH, response_model=Observations, openapi_extra={"parameters": [_SINCE]})
+    async def observations(request: Request) -> Response:
+        """Counts for the verdict, of slots that begin at `since` or later."""
+        since = request.query_params.getlist("since") or ["0"]
+        if len(since) > 1 or not _is_time(since[0]):
+            wrong = invalid_fields([("since", "Give it once: Unix time in whole seconds, 0 or more")])
+            return wrong.response(request_id=request.state.request_id)
+        counted = context.ledger.observations(context.clock.now(), int(since[0]))
         return Response(counted.model_dump_json(by_alias=True), media_type="application/json")
 
     return router
+
+
+def _is_time(text: str) -> bool:
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_TIME))
+    return digits and int(text) <= MAX_TIME

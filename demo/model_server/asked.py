@@ -14,6 +14,10 @@ TOOL_USER = "tooluser"
 """Models of names that begin so ask for the first tool that they are offered, and answer with its result."""
 
 _CALL = re.compile(r"\[\[call ([A-Za-z0-9_.-]+)(?: (\{.*?\}))?\]\]", re.DOTALL)
+MUTE = "mute"
+"""Models of names that begin so never answer."""
+_WAIT = re.compile(r"\[\[wait ([0-9]{1,4})\]\]")
+_FOR_EVER_SECONDS = 3600.0
 _NEXT_STEP = "[[then]]"
 _MAX_ECHO = 200
 
@@ -38,6 +42,7 @@ class Asked:
     cached_tokens: int
     stream: bool
     include_usage: bool
+    wait_seconds: float = 0.0
 
     @property
     def finish_reason(self) -> str:
@@ -72,7 +77,16 @@ def read_asked(body: dict[str, Any]) -> Asked:
         cached_tokens=sum(counts[:-1]) if any(message["role"] == "assistant" for message in messages) else 0,
         stream=bool(body.get("stream", False)),
         include_usage=bool((body.get("stream_options") or {}).get("include_usage", False)),
+        wait_seconds=_wait_seconds(model, _text(messages[-1])),
     )
+
+
+def _wait_seconds(model: str, question: str) -> float:
+    """How long the model thinks without a word: as the question asks it to, for ever if it is called so."""
+    if model.startswith(MUTE):
+        return _FOR_EVER_SECONDS
+    found = _WAIT.search(question)
+    return 0.0 if found is None else float(found[1])
 
 
 def _text(message: dict[str, Any]) -> str:

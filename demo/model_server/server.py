@@ -57,7 +57,7 @@ class _Provider:
         request_id = request.headers.get("x-request-id", "")
         failed = fails(asked.model, request_id, self._behaviour.bad_percent)
         self._statistics.count(asked.model, request_id, failed=failed)
-        await asyncio.sleep(self._behaviour.latency_seconds)
+        await asyncio.sleep(self._behaviour.latency_seconds + asked.wait_seconds)
         if failed:
             return _error(500, "The model is having a bad day.")
         return await _stream(request, asked) if asked.stream else web.json_response(_completion(asked))

@@ -35,13 +35,15 @@ class Answer:
         return str(kind).removeprefix(PROBLEM)
 
 
-def request(url: str, body: Any = None, method: str | None = None, **headers: str) -> Answer:
+def request(
+    url: str, body: Any = None, method: str | None = None, seconds: float = TIMEOUT_SECONDS, **headers: str
+) -> Answer:
     """One request; underscores in names of headers stand for dashes. Raises OSError if there is no whole answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     data = None if body is None else json.dumps(body).encode()
     sent = urllib.request.Request(url, data, {"content-type": "application/json", **named}, method=method)  # noqa: S310 - an address of our own making
     try:
-        with urllib.request.urlopen(sent, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
+        with urllib.request.urlopen(sent, timeout=seconds) as answer:  # noqa: S310 - as above
             return _answer(answer.status, answer.headers, answer.read())
     except urllib.error.HTTPError as error:
         with error:

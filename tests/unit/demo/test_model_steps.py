@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from demo.model_server.asked import read_asked
 
 TOOLS = [{"type": "function", "function": {"name": "shop__wait"}}]
@@ -40,3 +42,12 @@ def test_the_next_question_begins_at_its_first_step() -> None:
 def test_a_question_of_one_step_asks_once() -> None:
     messages = [{"role": "user", "content": '[[call wait {"s": 1}]]'}]
     assert [_step(messages) for _ in range(2)] == [[1], []]
+
+
+@pytest.mark.parametrize(
+    ("model", "question", "seconds"),
+    [("good-1", "hello", 0), ("good-1", "think [[wait 240]] please", 240), ("mute-1", "hello", 3600)],
+)
+def test_a_model_is_silent_as_it_is_asked_to_or_called(model, question, seconds):
+    asked = read_asked({"model": model, "messages": [{"role": "user", "content": question}]})
+    assert asked.wait_seconds == seconds
