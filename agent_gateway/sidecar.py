@@ -21,6 +21,7 @@ from agent_gateway.control.publication import Publisher
 from agent_gateway.control.server import ControlServer
 from agent_gateway.envoy.admin import EnvoyAdmin
 from agent_gateway.envoy.files import ConfigFolder
+from agent_gateway.envoy.heap import heap_bytes
 from agent_gateway.envoy.render import Layout, render_first
 from agent_gateway.envoy.resources import FAILURES_FILE
 from agent_gateway.failures.access_log import FailureCounts
@@ -47,7 +48,9 @@ class Gateway:
 
 def build_gateway(settings: Settings, admin: EnvoyAdmin) -> Gateway:
     """Wire the parts, and write Envoy's first configuration where there is none yet."""
-    layout = Layout(settings.config_dir, settings.listen_address, settings.admin_port, settings.front_door_port)
+    layout = Layout(
+        settings.config_dir, settings.listen_address, settings.admin_port, settings.front_door_port, heap_bytes()
+    )
     folder = ConfigFolder(settings.config_dir)
     folder.prepare(render_first(layout))
     metrics = Metrics()

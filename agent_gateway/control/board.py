@@ -6,6 +6,7 @@ import asyncio
 import secrets
 
 from agent_api.acknowledgement import MAX_WAIT_SECONDS, Applied, AppliedRoute
+from agent_gateway.watching.routes import KNOWN_FIELDS
 
 
 class Board:
@@ -13,7 +14,7 @@ class Board:
 
     def __init__(self, instance: str) -> None:
         """Begin at version 0 under a new boot id."""
-        self._applied = Applied(instance=instance, version=0, boot=secrets.token_hex(8))
+        self._applied = Applied(instance=instance, version=0, boot=secrets.token_hex(8), fields=KNOWN_FIELDS)
         self._moved = asyncio.Event()
 
     @property

@@ -63,6 +63,13 @@ _CONNECTION_OPTIONS: Resource = {
         }
     },
     "request_headers_timeout": "10s",
+    # Ends with the last byte of the request, or the first of the answer: a slow body is cut, a long run is not.
+    "request_timeout": "60s",
+    "http2_protocol_options": {
+        "max_concurrent_streams": 256,
+        "initial_stream_window_size": 256 * 1024,
+        "initial_connection_window_size": BUFFER_BYTES,
+    },
     "stream_idle_timeout": _STREAM_IDLE,
     "delayed_close_timeout": "1s",
 }
@@ -119,8 +126,18 @@ def _unauthorized(status: int) -> Resource:
     )
 
 
+_FORBIDDEN = 403
+_ASKS_FOR_UPGRADE: Resource = {"header_filter": {"header": {"name": "upgrade", "present_match": True}}}
+
 _LOCAL_REPLIES: Resource = {
     "mappers": [
+        _local_reply(
+            {"and_filter": {"filters": [_ASKS_FOR_UPGRADE, _status_is(_FORBIDDEN)]}},
+            "upgrade-refused",
+            "No upgrade",
+            status_code=400,
+            body={"inline_string": "Agents answer by HTTP and server-sent events: ask without the header upgrade."},
+        ),
         _local_reply(
             {"response_flag_filter": {"flags": sorted(COUNTED_FLAGS)}},
             "upstream-unavailable",
@@ -128,6 +145,6 @@ _LOCAL_REPLIES: Resource = {
         ),
         _local_reply(_status_is(413), "body-too-large", "Body too large"),
         _unauthorized(401),
-        _unauthorized(403),
+        _unauthorized(_FORBIDDEN),
     ]
 }

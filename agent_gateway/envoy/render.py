@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_api.acknowledgement import FRONT_DOOR_PORT
+from agent_gateway.envoy.heap import heap_actions, heap_monitor
 from agent_gateway.envoy.render_clusters import render_cluster, render_door_cluster
 from agent_gateway.envoy.render_front_door import Entry, entry_of, render_door_host
 from agent_gateway.envoy.render_listener import render_front_door, render_listener
@@ -20,6 +21,7 @@ from agent_gateway.envoy.resources import (
     cluster_name,
     discovery,
     door_cluster,
+    typed,
 )
 from agent_gateway.watching.endpoints import Endpoint
 from agent_gateway.watching.routes import Route
@@ -36,6 +38,7 @@ class Layout:
     address: str
     admin_port: int
     front_door_port: int = FRONT_DOOR_PORT
+    heap_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +95,23 @@ def render_bootstrap(layout: Layout) -> Resource:
         "static_resources": {
             "listeners": [render_front_door(layout.address, layout.front_door_port, layout.config_dir)]
         },
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections"
-                        ".v3.DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": _MAX_CONNECTIONS,
-                    },
-                }
-            ]
-        },
+        "overload_manager": _overload(layout.heap_bytes),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 1000}}]},
+    }
+
+
+def _overload(most_heap_bytes: int | None) -> Resource:
+    connections = typed(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=_MAX_CONNECTIONS,
+    )
+    if most_heap_bytes is None:
+        return {"resource_monitors": [connections]}
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [connections, heap_monitor(most_heap_bytes)],
+        "actions": heap_actions(),
     }
 
 

@@ -14,6 +14,12 @@ from agent_api.v1alpha1.route import ALL_TRAFFIC, AgentRouteSpec, JwtRule, Role,
 _SPEC_FIELDS = ("serial", "port", "epoch", "suspended", "stickiness", "lease", "description", "apiKeys")
 _JWT_FIELDS = ("issuer", "audiences", "jwks")
 _REVISION_FIELDS = ("name", "service", "weight", "role", "anyEpoch")
+KNOWN_FIELDS = (
+    *_SPEC_FIELDS,
+    *("jwt", *(f"jwt.{field}" for field in _JWT_FIELDS)),
+    *("revisions", *(f"revisions.{field}" for field in _REVISION_FIELDS)),
+)
+"""What the operator is told that this gateway enforces: a serial with more in it is not in force here."""
 
 
 class InvalidRouteError(Exception):

@@ -88,6 +88,7 @@ class Cluster:
     applied: dict[str, AppliedRoute] = field(default_factory=dict)
     gateways_follow: bool = True
     gateways_asked: bool = True
+    gateway_fields: dict[str, frozenset[str]] = field(default_factory=dict)
     pods_follow: bool = True
     command: Command | None = None
     observations: tuple[Observations, ...] = ()
@@ -157,7 +158,7 @@ class Cluster:
                 config=self.configs.get(live_name(NAME)),
             ),
             health=health,
-            gateways=Gateways(self.ready_gateways, dict(self.applied), self.gateways_asked),
+            gateways=Gateways(self.ready_gateways, dict(self.applied), self.gateways_asked, self.gateway_fields),
             free_port=self.free_port,
             observations=self.observations,
             complete=self.complete,

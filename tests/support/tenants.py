@@ -123,6 +123,9 @@ class _Pods:
     def applied(self, _namespace: str, _agent: str) -> dict[str, Any]:
         return {}
 
+    def fields(self, _namespace: str) -> dict[str, Any]:
+        return {}
+
     def asked(self, _namespace: str, _pods: Any) -> bool:
         return True
 

@@ -48,6 +48,10 @@ class Acknowledgements:
             if place == namespace and agent in answer.routes
         }
 
+    def fields(self, namespace: str) -> dict[str, frozenset[str]]:
+        """Fields of a route that each gateway pod of a namespace enforces."""
+        return {pod: frozenset(answer.fields) for (place, pod), answer in self._answers.items() if place == namespace}
+
     def asked(self, namespace: str, pods: Iterable[str]) -> bool:
         """Whether each of these pods has been asked once, whatever it answered."""
         return all((namespace, pod) in self._asked for pod in pods)

@@ -270,7 +270,8 @@ class Observer:
         ready = [pod for pod in self.gateway_pods(agent.namespace) if is_ready(pod)]
         names = tuple(sorted(pod["metadata"]["name"] for pod in ready))
         applied = self._acknowledgements.applied(agent.namespace, agent.name)
-        return Gateways(names, applied, self._acknowledgements.asked(agent.namespace, names))
+        asked = self._acknowledgements.asked(agent.namespace, names)
+        return Gateways(names, applied, asked, self._acknowledgements.fields(agent.namespace))
 
     async def _observations(self, agent: Agent, route: StoredRoute | None) -> tuple[tuple[Any, ...], bool]:
         """Observations of every pod that counts for the analysis; complete if every ready one answered."""

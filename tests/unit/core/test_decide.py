@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent_api.acknowledgement import FIRST_FIELDS, needed_fields
 from agent_operator.core.facts import Command
 from agent_operator.core.seeing import see
 from agent_operator.core.snapshot import QUIET_SECONDS, Problem, StoredRoute
@@ -164,3 +165,22 @@ def test_a_decision_that_changes_the_routing_is_not_acknowledged_by_the_old_seri
     assert not cluster.decision.acknowledged
     cluster.run()
     assert cluster.decision.acknowledged
+
+
+def test_a_gateway_that_does_not_know_a_field_has_not_confirmed_it_and_is_named():
+    cluster = running()
+    cluster.run()
+    assert cluster.decision.acknowledged
+    older = frozenset(FIRST_FIELDS) - {"revisions.weight"}
+    cluster.gateway_fields = {cluster.ready_gateways[0]: older}
+    cluster.run()
+    assert not cluster.decision.acknowledged
+    error = next(entry for entry in cluster.status["conditions"] if "gateway.template" in entry["message"])
+    assert "does not enforce revisions.weight" in error["message"]
+
+
+def test_what_a_route_leaves_at_its_default_no_gateway_has_to_know():
+    entry = {"name": "v1", "service": "v1", "weight": 100, "role": "Stable"}
+    assert needed_fields({"serial": 1, "revisions": [entry], "rollout": {"stepIndex": 1}}) <= set(FIRST_FIELDS)
+    assert "revisions.anyEpoch" in needed_fields({"revisions": [{**entry, "anyEpoch": True}]})
+    assert "jwt.claim" in needed_fields({"jwt": {"issuer": "i", "claim": "c"}})
