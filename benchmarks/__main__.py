@@ -16,6 +16,7 @@ from benchmarks import (
     ledger,
     machine,
     memory,
+    populations,
     route_latency,
     streams,
 )
@@ -28,7 +29,7 @@ from demo.settings import read_cluster_choice
 from devcluster.errors import DevclusterError
 
 FOLDER = ROOT / "build" / "bench"
-MODULES = (agent_run, ledger, streams, memory, gateway_overhead, route_latency, create_latency, fleet)
+MODULES = (populations, agent_run, ledger, streams, memory, gateway_overhead, route_latency, create_latency, fleet)
 PLOTS = {agent_run.NAME: agent_run.plot}
 ABOUT = {module.NAME: module.ABOUT for module in MODULES}
 
@@ -45,6 +46,7 @@ class Bench:
     def measurements(self) -> dict[str, Callable[[], Outcome]]:
         """What can be measured, by name."""
         return {
+            populations.NAME: populations.measure,
             agent_run.NAME: agent_run.measure,
             ledger.NAME: ledger.measure,
             streams.NAME: streams.measure,
