@@ -247,6 +247,42 @@ def test_network_policies_are_opt_in(objects):
     assert places == {"greylag-system", "team-a"}
 
 
+def policies_of(*values: str) -> dict[str, Any]:
+    """Specs of the NetworkPolicies by name."""
+    given = ",".join(("networkPolicy.enabled=true", "watchNamespaces={team-a}", *values))
+    return {
+        item["metadata"]["name"]: item["spec"] for item in render("--set", given) if item["kind"] == "NetworkPolicy"
+    }
+
+
+PROMETHEUS = "networkPolicy.prometheus[0].namespaceSelector.matchLabels.team=monitoring"
+
+
+def test_the_control_port_of_gateways_is_open_to_the_operator_alone():
+    clients, control = policies_of()["greylag-gateways"]["ingress"]
+    assert "from" not in clients
+    assert clients["ports"] == [{"port": 8086}, {"port": 20000, "endPort": 29999}]
+    assert control["ports"] == [{"port": 8085}]
+    (operator,) = control["from"]
+    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "greylag-system"}
+
+
+@pytest.mark.parametrize("name", ["greylag-gateways", "greylag-revisions"])
+def test_prometheus_is_let_in_by_a_value(name):
+    wanted = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
+    assert wanted not in policies_of()[name]["ingress"][-1]["from"]
+    assert wanted in policies_of(PROMETHEUS)[name]["ingress"][-1]["from"]
+
+
+def test_what_leaves_the_pods_is_ruled_by_a_value():
+    assert all(spec["policyTypes"] == ["Ingress"] for spec in policies_of().values())
+    ruled = {name: spec for name, spec in policies_of("networkPolicy.egress=true").items() if "egress" in spec}
+    assert set(ruled) == {"greylag-operator", "greylag-gateways", "greylag-revisions"}
+    names, runtimes = ruled["greylag-gateways"]["egress"]
+    assert {entry["port"] for entry in names["ports"]} == {53, 443, 6443}
+    assert runtimes["ports"] == [{"port": 8080}]
+
+
 def test_the_trial_store_is_reached_by_runtime_pods_only():
     policies = render("--set", "networkPolicy.enabled=true,watchNamespaces={team-a}")
     policy = named([item for item in policies if item["kind"] == "NetworkPolicy"], "NetworkPolicy", "greylag-store")
