@@ -50,11 +50,17 @@ CORES = {
         "tests/unit/core",
         {
             **{
-                f"engine.{name}": ("test_rollout", "test_rollout_verdicts", "test_commands", "test_rollout_machine")
+                f"engine.{name}": (
+                    "test_rollout",
+                    "test_rollout_again",
+                    "test_rollout_verdicts",
+                    "test_commands",
+                    "test_rollout_machine",
+                )
                 for name in ("course", "first", "gates", "goal", "holds", "looks", "progress", "safety", "steps")
             },
             "engine.upkeep": ("test_rollout",),
-            "routing": ("test_routing", "test_rollout", "test_plan"),
+            "routing": ("test_routing", "test_rollout", "test_rollout_again", "test_plan"),
             "commands": ("test_commands",),
             "equality": ("test_equality",),
             "judging": ("test_judging", "test_rollout_verdicts"),

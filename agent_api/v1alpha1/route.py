@@ -107,6 +107,9 @@ class RolloutLedger(ApiModel):
     available_at: int = Field(
         default=0, ge=0, description="Most pods of the canary that were wanted, and ready, at once in this rollout."
     )
+    canary_drain: Drain | None = Field(
+        default=None, description="Until when the canary drained, before it was tried again."
+    )
     promote_full: bool = Field(default=False, description="Whether the remaining steps are skipped.")
     undo_to: RevisionName | None = Field(
         default=None, description="Revision that `undo` asked for, until the spec changes."

@@ -53,6 +53,7 @@ class LedgerChanges(TypedDict, total=False):
     progress_at: datetime | None
     progress_ready: int
     available_at: int
+    canary_drain: Drain | None
     promote_full: bool
     undo_to: str | None
     rejected: Rejection | None
@@ -145,7 +146,7 @@ def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *,
 
     A canary that still drains keeps the conversations that it has: it serves, so that they stay.
     """
-    drains = any(drain.revision == canary for drain in route.rollout.draining)
+    drain = next((drain for drain in route.rollout.draining if drain.revision == canary), None)
     others = tuple(revision for revision in route.revisions if revision.name != canary)
     ledger = _edited(
         _ended(route.rollout),
@@ -153,9 +154,10 @@ def begin(route: AgentRouteSpec, canary: str, steps_hash: str, now: datetime, *,
         started_at=now,
         progress_at=now,
         promote_full=promote_full,
-        draining=tuple(drain for drain in route.rollout.draining if drain.revision != canary),
+        draining=tuple(other for other in route.rollout.draining if other is not drain),
+        canary_drain=drain,
     )
-    entry = _entry(canary, Role.CANARY, 0).model_copy(update={"any_epoch": drains})
+    entry = _entry(canary, Role.CANARY, 0).model_copy(update={"any_epoch": drain is not None})
     return _routed(route, (*others, entry), ledger, epoch=route.epoch + 1)
 
 
@@ -209,7 +211,7 @@ def promote(route: AgentRouteSpec, drain_seconds: float, history_limit: int, now
     drains = tuple(drain for drain in route.rollout.draining if drain.revision != canary)
     if drain_seconds > 0:
         drains = (*drains, Drain(revision=stable, until=now + timedelta(seconds=drain_seconds)))[-MAX_DRAINING:]
-    unwanted = {canary, _undone(route)}
+    unwanted = {canary, *_undone(route, canary, stable)}
     history = (canary, *(name for name in route.rollout.history if name not in unwanted))[: history_limit + 1]
     ledger = _edited(_ended(route.rollout), stable_available=True, draining=drains, history=history)
     revisions = (
@@ -219,23 +221,34 @@ def promote(route: AgentRouteSpec, drain_seconds: float, history_limit: int, now
     return _routed(route, revisions, ledger)
 
 
-def _undone(route: AgentRouteSpec) -> str | None:
-    """What people undid: it is not among the revisions that take over without steps."""
+def _undone(route: AgentRouteSpec, canary: str, stable: str) -> set[str]:
+    """What people undid, by the promotion of `canary`: it is not among the revisions that take over without steps."""
     rejected = route.rollout.rejected
-    return None if rejected is None or route.rollout.undo_to is None else rejected.revision
+    if route.rollout.undo_to != canary:
+        return set()
+    return {stable} if rejected is None else {stable, rejected.revision}
 
 
 def withdraw(route: AgentRouteSpec, rejection: Rejection | None) -> AgentRouteSpec:
-    """Take the canary back at once: its weight and its pins go; a rejection is remembered."""
+    """Take the canary back at once: its weight and its pins go; a rejection is remembered.
+
+    What is rejected needs its steps when it is tried again, however often it was promoted before. A canary that nobody
+    asks for any more, and that drained before, drains on.
+    """
+    drain = route.rollout.canary_drain if rejection is None else None
     revisions = tuple(
         revision.model_copy(update={"weight": ALL_TRAFFIC if revision.role is Role.STABLE else 0})
         for revision in route.revisions
         if revision.role is not Role.CANARY
     )
     ledger = _ended(route.rollout)
+    if drain is not None:
+        revisions = (*revisions, _entry(drain.revision, Role.DRAINING, 0))
+        ledger = _edited(ledger, draining=(*ledger.draining, drain))
     if rejection is not None:
         rejected = _still_rejected(route, rejection)
-        ledger = _edited(ledger, rejected=rejected, last_rollback=rejection, undo_to=None)
+        history = tuple(name for name in ledger.history if name != rejection.revision)
+        ledger = _edited(ledger, rejected=rejected, last_rollback=rejection, undo_to=None, history=history)
     return _routed(route, revisions, ledger)
 
 
@@ -274,6 +287,7 @@ def _ended(ledger: RolloutLedger) -> RolloutLedger:
         progress_at=None,
         progress_ready=0,
         available_at=0,
+        canary_drain=None,
         promote_full=False,
         analysis=None,
         budget_hold=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -234,6 +235,14 @@ async def test_a_route_that_moved_on_or_went_is_decided_on_again(writer, api, st
         await writer.perform(WriteRoute("ns", "support", stable_route()), OWNER)
     assert (store.get(kinds.AGENT_ROUTE, "ns", "support") is None) is forgotten
     assert len(routes) == 1
+
+
+async def test_a_route_of_another_agent_of_the_name_is_left_alone(writer, api, store):
+    await writer.perform(WriteRoute("ns", "support", stable_route()), OWNER)
+    writes = len(api.writes)
+    with pytest.raises(NameTakenError, match="AgentRoute support exists"):
+        await writer.perform(WriteRoute("ns", "support", stable_route()), replace(OWNER, uid="uid-2"))
+    assert len(api.writes) == writes
 
 
 async def test_a_route_without_an_agent_is_a_mistake(writer):

@@ -251,6 +251,25 @@ def test_what_people_undid_needs_its_steps_also_after_another_was_tried():
     assert (scene.stable, scene.canary, scene.weight) == ("v1", "v2", 10)
 
 
+def test_what_people_undid_needs_its_steps_though_another_was_rejected_before():
+    scene = released_twice(plan=HELD)
+    scene.asks("v3").is_ready("v3").run().types("abort").run().types("undo").run()
+    assert scene.stable == "v1"
+    scene.asks("v2").run()
+    assert (scene.canary, scene.weight) == ("v2", 10)
+
+
+@pytest.mark.parametrize("again", ["retry", "asked for"])
+def test_what_people_aborted_needs_its_steps_though_it_served_lately(again):
+    scene = released_twice(plan=HELD)
+    scene.asks("v1").is_starting("v1").run().types("abort").run().is_ready("v1")
+    if again == "retry":
+        scene.types("retry").run()
+    else:
+        scene.asks("v2").run().asks("v1").run()
+    assert (scene.canary, scene.weight) == ("v1", 10)
+
+
 def test_undo_is_refused_while_a_rollout_is_under_way():
     scene = rolling(plan=HELD).types("undo").run()
     assert scene.answer == ("Refused", "a rollout is under way; abort takes it back")
