@@ -13,15 +13,6 @@ DURATION_PATTERN = r"^([0-9]{1,7}(\.[0-9]{1,3})?(ms|s|m)|[0-9]{1,5}(\.[0-9]{1,3}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-_AMOUNT = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?[0-9]{1,2})|([numkMGTPE]|[KMGTPE]i))?")
-_SUFFIXES = {
-    **{
-        suffix: Decimal(1000) ** power
-        for power, suffix in enumerate(("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), -3)
-    },
-    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
-}
-"""Suffixes of quantities, decimal and binary (Kubernetes, resource.Quantity)."""
 
 Duration = Annotated[str, Field(max_length=32, pattern=DURATION_PATTERN)]
 """A Go-style duration such as 90s, 5m or 1h30m."""
@@ -70,20 +61,6 @@ def fraction(text: str) -> float:
 def micro_dollars(text: str) -> int:
     """Value of a money string in micro-dollars, the unit of all sums."""
     return int(Decimal(text) * 1_000_000)
-
-
-def amount(text: str) -> Decimal:
-    """Value of a Kubernetes quantity such as `500m`, `0.5`, `1Gi` or `1e3`.
-
-    Raises
-    ------
-    ValueError
-        If the text is no quantity.
-    """
-    match = _AMOUNT.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a quantity such as 500m, 0.5 or 1Gi")
-    return Decimal(match[1] + (match[2] or "")) * _SUFFIXES[match[3] or ""]
 
 
 def dollars(micro: int) -> str:

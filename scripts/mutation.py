@@ -60,10 +60,10 @@ CORES = {
                 for name in ("course", "first", "gates", "goal", "holds", "looks", "progress", "safety", "steps")
             },
             "engine.upkeep": ("test_rollout",),
-            "routing": ("test_routing", "test_rollout", "test_rollout_again", "test_plan"),
+            "routing": ("test_routing", "test_rollout", "test_rollout_again", "test_rollout_budget", "test_plan"),
             "commands": ("test_commands",),
-            "equality": ("test_equality",),
             "judging": ("test_judging", "test_rollout_verdicts"),
+            "reading": ("test_judging",),
             "units": ("test_units", "test_judging"),
             "counted_units": ("test_units",),
             "plan": ("test_plan",),

@@ -148,8 +148,8 @@ class Operator:
         self.events = Events(api)
         writer = Writer(api, self.known, observer.wrote_route, self.events)
         trial = TrialStore(self.known, writer, api, values)
-        gateway = NamespaceGateway(self.known, writer, observer, made, trial, values)
-        reconciler = Reconciler(observer, writer, gateway, Telemetry())
+        self.gateway = NamespaceGateway(self.known, writer, observer, made, trial, values)
+        reconciler = Reconciler(observer, writer, self.gateway, Telemetry())
         self.rounds: dict[WorkKey, int] = {}
 
         async def work(key: WorkKey) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from agent_operator.cluster import kinds
+from agent_operator.cluster.ownership import is_of_namespace
 from agent_operator.cluster.store import Store
-from agent_operator.cluster.writer import Writer, is_of_namespace
+from agent_operator.cluster.writer import Writer
 from agent_operator.core.plan import Delete
 from agent_operator.core.resources.metadata import Manifest
 from agent_operator.core.resources.recorded import RECORD_ANNOTATION, inherited_template, recorded_template

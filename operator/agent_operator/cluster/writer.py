@@ -8,13 +8,14 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, assert_never
 
-from agent_api.meta import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, format_time
+from agent_api.meta import API_VERSION, format_time
 from agent_api.v1alpha1.route import AgentRouteSpec
 from agent_operator.cluster import kinds
 from agent_operator.cluster.api import Api
 from agent_operator.cluster.errors import ConflictError, NotFoundError
 from agent_operator.cluster.events import Events
 from agent_operator.cluster.kinds import Kind, kind_of
+from agent_operator.cluster.ownership import is_of_namespace, is_owned_by
 from agent_operator.cluster.store import Key, Store
 from agent_operator.core.drift import covers, fingerprint_source, projection
 from agent_operator.core.facts import Note
@@ -205,16 +206,11 @@ class Writer:
         self._events.post(agent.namespace, event)
 
 
-def is_of_namespace(live: Manifest) -> bool:
-    """Whether an object of a namespace, which no agent owns, carries our label."""
-    return bool(live["metadata"].get("labels", {}).get(MANAGED_BY_LABEL) == MANAGED_BY)
-
-
 def _is_ours(live: Manifest, owner: Agent | None) -> bool:
     """An agent's object is owned by its uid; a namespace's carries our label."""
     if owner is None:
         return is_of_namespace(live)
-    return any(reference.get("uid") == owner.uid for reference in live["metadata"].get("ownerReferences", ()))
+    return is_owned_by(live, owner.uid)
 
 
 def _with_fingerprint(manifest: Manifest) -> Manifest:

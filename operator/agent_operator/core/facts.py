@@ -53,7 +53,8 @@ ABSENT = RevisionHealth()
 class Gateways:
     """The ready gateway pods of a namespace and what each has in force for one agent.
 
-    `asked` is False while one of them was never asked: then nothing is known that contradicts what was told before.
+    `fields` are those of a route that each pod enforces. `asked` is False while one of them was never asked: then
+    nothing is known that contradicts what was told before.
     """
 
     ready: tuple[str, ...] = ()

@@ -6,25 +6,24 @@ made are written together. Only conversations and users that were split in this 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import groupby
 
-from agent_api.observations import RETAINED_SECONDS, Observations, Slot, UnitTurn, slot_start
+from agent_api.observations import RETAINED_SECONDS, slot_start
 from agent_api.quantities import fraction, seconds
 from agent_api.v1alpha1.rollout import Analysis, AnalysisMetric, Stickiness
 from agent_api.v1alpha1.route import AgentRouteSpec, AnalysisLedger, Role
-from agent_api.v1alpha1.status import Verdict
 from agent_operator.core import routing
-from agent_operator.core.analysis.betting import begin_step, initial_evidence, observe
+from agent_operator.core.analysis.betting import begin_step, initial_evidence
 from agent_operator.core.analysis.evidence import Evidence, Margin
 from agent_operator.core.analysis.state import EvidenceStateError, from_state, to_state
-from agent_operator.core.analysis.verdict import Judgement, MetricEvidence
+from agent_operator.core.analysis.verdict import Judgement, MetricEvidence, fails
 from agent_operator.core.analysis.verdict import judge as judge_metrics
-from agent_operator.core.counted_units import CountedUnits, read_counted
+from agent_operator.core.counted_units import read_counted
 from agent_operator.core.facts import Seen
-from agent_operator.core.units import Answers, Question, answer, units_of
+from agent_operator.core.reading import Comparison, Reading, is_known, plausible_slots
+from agent_operator.core.units import Question
 
 ALPHA = 0.05
 WEIGHTS = {Question.FIRST: 1.0, Question.LATER: 0.5, Question.UNANSWERED: 0.25}
@@ -32,110 +31,11 @@ WEIGHTS = {Question.FIRST: 1.0, Question.LATER: 0.5, Question.UNANSWERED: 0.25}
 UNANSWERED_INCREASE = 0.5
 """So many more may go without an answer: clients differ in patience, a canary that hangs answers nobody."""
 BEHIND_STEP_SECONDS = 30
-MAX_REQUESTS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """Evidence by question, and the units that have counted, while slots are added."""
-
-    evidence: Mapping[str, Evidence]
-    users: CountedUnits
-    later: CountedUnits
-
-    def adding(self, stable: Iterable[Slot], canary: Iterable[Slot], margins: Mapping[str, Margin]) -> _Reading:
-        """Add what both revisions did in one slot; what still runs is taken as stable's failure, the canary's success.
-
-        That can hide that the canary is worse, and never make it look worse.
-        """
-        one, other = _Side.of(stable, self), _Side.of(canary, self)
-        if not (one.is_news or other.is_news):
-            return self
-        evidence = dict(self.evidence)
-        for question in Question:
-            asked, against = one.answers(question, running=True), other.answers(question, running=False)
-            evidence[question] = observe(evidence[question], asked.buckets, against.buckets, margins[question])
-        return _Reading(
-            evidence,
-            self.users.adding(one.new_users | other.new_users),
-            self.later.adding(one.seen_again | other.seen_again),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """What counts of one revision in one slot. `others` are requests of pods that know no units: each is one."""
-
-    firsts: tuple[UnitTurn, ...]
-    laters: tuple[UnitTurn, ...]
-    others: Answers
-
-    @classmethod
-    def of(cls, slots: Iterable[Slot], reading: _Reading) -> _Side:
-        together = tuple(slots)
-        firsts, laters = [], []
-        for name, turn in units_of(together).items():
-            if turn.begins or (turn.by_user and reading.users.admits(name)):
-                firsts.append(turn)
-            elif (not turn.by_user or reading.users.has(name)) and reading.later.admits(name):
-                laters.append(turn)
-        older = [slot for slot in together if slot.units is None]
-        others = Answers(sum(slot.requests for slot in older), sum(slot.failures for slot in older))
-        return cls(tuple(firsts), tuple(laters), others)
-
-    @property
-    def is_news(self) -> bool:
-        return bool(self.firsts or self.laters or self.others.asked)
-
-    @property
-    def new_users(self) -> frozenset[str]:
-        return frozenset(turn.name for turn in self.firsts if turn.by_user)
-
-    @property
-    def seen_again(self) -> frozenset[str]:
-        return frozenset(turn.name for turn in self.laters)
-
-    def answers(self, question: Question, *, running: bool) -> Answers:
-        said = answer(question, self.laters if question is Question.LATER else self.firsts, running=running)
-        if question is not Question.FIRST:
-            return said
-        return Answers(said.asked + self.others.asked, said.yes + self.others.yes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    """The two revisions that are compared, and the slots of the epoch in the order of their time."""
-
-    stable: str
-    canary: str
-    slots: tuple[Slot, ...]
-    margins: Mapping[str, Margin]
-
-    @classmethod
-    def of(cls, route: AgentRouteSpec, seen: Seen) -> _Comparison | None:
-        stable, canary = routing.name_of(route, Role.STABLE), routing.name_of(route, Role.CANARY)
-        if not seen.complete or not seen.observations or stable is None or canary is None:
-            return None
-        slots = [s for s in _slots(seen.observations) if s.epoch == route.epoch and s.revision in {stable, canary}]
-        slots.sort(key=lambda slot: slot.start)
-        return cls(stable, canary, tuple(slots), margins_of(seen.rollout.canary.analysis))
-
-    def readings(self, reading: _Reading, since: int, until: float) -> Iterator[_Reading]:
-        """What is known after each slot from `since` to before `until`."""
-        fresh = (slot for slot in self.slots if since <= slot.start < until)
-        for _, together in groupby(fresh, key=lambda slot: slot.start):
-            both = tuple(together)
-            stable = [slot for slot in both if slot.revision == self.stable]
-            canary = [slot for slot in both if slot.revision == self.canary]
-            grown = reading.adding(stable, canary, self.margins)
-            if grown is not reading:
-                reading = grown
-                yield grown
 
 
 def read(route: AgentRouteSpec, seen: Seen, now: datetime) -> AgentRouteSpec:
     """Add settled slots to the evidence; the same route if there is nothing new."""
-    comparison = _Comparison.of(route, seen)
+    comparison = Comparison.of(route, seen, margins_of(seen.rollout.canary.analysis))
     if comparison is None:
         return route
     settled = settled_until(seen)
@@ -158,14 +58,13 @@ def ahead(route: AgentRouteSpec, seen: Seen, now: datetime) -> Judgement | None:
     A run in flight counts as stable's failure and as the canary's success, so that it can only hide a Fail. Each slot
     is looked at with those before it alone: what has begun since must not hide what has ended.
     """
-    comparison = _Comparison.of(route, seen)
+    comparison = Comparison.of(route, seen, margins_of(seen.rollout.canary.analysis))
     if comparison is None:
         return None
     ledger = route.rollout.analysis or first_ledger(route, seen, now)
     for reading in comparison.readings(_reading_of(ledger), ledger.read_until, now.timestamp()):
-        judgement = _judged(reading.evidence, ledger, seen, now)
-        if judgement.verdict is Verdict.FAIL:
-            return judgement
+        if fails(_metrics_of(reading.evidence, seen), ALPHA):
+            return _judged(reading.evidence, ledger, seen, now)
     return None
 
 
@@ -174,7 +73,7 @@ def behind_seconds(route: AgentRouteSpec, seen: Seen, now: datetime) -> int | No
 
     In steps of BEHIND_STEP_SECONDS, so that it does not change at each look.
     """
-    if _Comparison.of(route, seen) is None:
+    if not is_known(seen) or routing.name_of(route, Role.CANARY) is None:
         return None
     behind = int(now.timestamp() - settled_until(seen)) // BEHIND_STEP_SECONDS * BEHIND_STEP_SECONDS
     return behind or None
@@ -188,7 +87,7 @@ def _due(ledger: AnalysisLedger, settled: int) -> bool:
 def first_ledger(route: AgentRouteSpec, seen: Seen, now: datetime) -> AnalysisLedger:
     """The ledger of an analysis, with nothing read but what stable did before the rollout; its clock is the step's."""
     stable, began = routing.name_of(route, Role.STABLE), route.rollout.started_at or now
-    history = [s for s in _slots(seen.observations) if s.revision == stable and s.epoch < route.epoch]
+    history = [s for s in plausible_slots(seen.observations) if s.revision == stable and s.epoch < route.epoch]
     failures = sum(slot.failures for slot in history)
     counts = (sum(slot.requests for slot in history) - failures, failures)
     first, nothing = to_state(initial_evidence(counts if sum(counts) else None)), to_state(initial_evidence(None))
@@ -199,21 +98,12 @@ def first_ledger(route: AgentRouteSpec, seen: Seen, now: datetime) -> AnalysisLe
     )
 
 
-def _slots(observations: Iterable[Observations]) -> Iterable[Slot]:
-    return (slot for observed in observations for slot in observed.slots if _is_plausible(slot))
-
-
-def _is_plausible(slot: Slot) -> bool:
-    """Whether the counts of a slot fit together: a runtime image may be anybody's, and must not stop the operator."""
-    return slot.failures <= slot.requests <= MAX_REQUESTS and slot.conversations <= slot.requests
-
-
-def _reading_of(ledger: AnalysisLedger) -> _Reading:
+def _reading_of(ledger: AnalysisLedger) -> Reading:
     evidence = {question.value: _evidence_of(ledger, question) for question in Question}
-    return _Reading(evidence, read_counted(ledger.users), read_counted(ledger.later))
+    return Reading(evidence, read_counted(ledger.users), read_counted(ledger.later))
 
 
-def _kept(reading: _Reading) -> dict[str, object]:
+def _kept(reading: Reading) -> dict[str, object]:
     evidence = {name: to_state(evidence) for name, evidence in reading.evidence.items()}
     return {"evidence": evidence, "users": str(reading.users), "later": str(reading.later)}
 
@@ -243,11 +133,11 @@ def judge(route: AgentRouteSpec, seen: Seen, now: datetime) -> Judgement | None:
     return None if ledger is None else _judged(_reading_of(ledger).evidence, ledger, seen, now)
 
 
-def _judged(evidence: Mapping[str, Evidence], ledger: AnalysisLedger, seen: Seen, now: datetime) -> Judgement:
+def _metrics_of(evidence: Mapping[str, Evidence], seen: Seen) -> list[MetricEvidence]:
     analysis = seen.rollout.canary.analysis
     margins = margins_of(analysis)
     gating = any(metric.gating for metric in analysis.metrics)
-    metrics = [
+    return [
         MetricEvidence(
             name=question.value,
             evidence=evidence[question],
@@ -258,8 +148,12 @@ def _judged(evidence: Mapping[str, Evidence], ledger: AnalysisLedger, seen: Seen
         )
         for question in Question
     ]
+
+
+def _judged(evidence: Mapping[str, Evidence], ledger: AnalysisLedger, seen: Seen, now: datetime) -> Judgement:
+    analysis = seen.rollout.canary.analysis
     return judge_metrics(
-        metrics,
+        _metrics_of(evidence, seen),
         unit="users" if seen.rollout.canary.stickiness is Stickiness.USER else "conversations",
         step_canary_units=evidence[Question.FIRST].step.canary_requests,
         min_samples=analysis.min_samples,

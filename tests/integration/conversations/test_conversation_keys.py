@@ -10,24 +10,10 @@ from agent_api.placement import Placement
 from agent_runtime.conversations.keys import KEY_BYTES, ConversationKeys, new_key
 from agent_runtime.core.conversation_ids import ConversationIds
 from agent_runtime.store.connection import StoreUnavailable, open_store
-from tests.support.redis import running_redis, write_secret
+from tests.support.redis import write_secret
 
 REVISION = "support-5c9f0a1b2d"
 RANDOM = bytes(12)
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory):
-    with running_redis(tmp_path_factory.mktemp("redis") / "data") as server:
-        yield server
-
-
-@pytest.fixture
-async def store(redis_server, tmp_path):
-    redis_server.flush()
-    opened = open_store(write_secret(tmp_path / "secret", redis_server.url), "team-a", "support")
-    yield opened
-    await opened.aclose()
 
 
 class Pod:

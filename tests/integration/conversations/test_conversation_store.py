@@ -19,20 +19,6 @@ def turn(number, size=0):
     return (Message("user", f"question {number}" + "x" * size), Message("assistant", f"answer {number}"))
 
 
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory):
-    with running_redis(tmp_path_factory.mktemp("redis") / "data") as server:
-        yield server
-
-
-@pytest.fixture
-async def store(redis_server, tmp_path):
-    redis_server.flush()
-    opened = open_store(write_secret(tmp_path / "secret", redis_server.url), "team-a", "support")
-    yield opened
-    await opened.aclose()
-
-
 @pytest.fixture
 def conversations(store):
     return ConversationStore(store)

@@ -1,7 +1,6 @@
 """Values of the contract: durations, fractions, quantities, names, conversation ids, slots and buckets."""
 
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from agent_api.conversation import ConversationId, parse_conversation_id
 from agent_api.meta import DataKey, ObjectName, format_time
 from agent_api.observations import LATENCY_BOUNDS, SLOT_SECONDS, conversation_hash, latency_bucket, slot_start
-from agent_api.quantities import Duration, amount, fraction, seconds
+from agent_api.quantities import Duration, fraction, seconds
 from agent_api.v1alpha1.model import BaseUrl
 from agent_api.v1alpha1.runtime import Quantity
 
@@ -136,17 +135,3 @@ def test_time_is_written_in_utc_and_whole_seconds():
     moment = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone(timedelta(hours=2)))
     assert format_time(moment) == "2026-01-02T01:04:05Z"
     assert format_time(moment.astimezone(UTC)) == format_time(moment)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("0.5", "0.5"), ("500m", "0.5"), ("1Gi", "1073741824"), ("1024Mi", "1073741824"), ("1e3", "1000"), ("2k", "2000")],
-)
-def test_quantity_has_its_value(text, value):
-    assert amount(text) == Decimal(value)
-
-
-@pytest.mark.parametrize("text", ["", "x", "1X", "1 Gi", "--1", "1e", "1e3k", "9" * 400 + "e999"])
-def test_what_is_no_quantity_is_refused(text):
-    with pytest.raises(ValueError, match="is not a quantity"):
-        amount(text)

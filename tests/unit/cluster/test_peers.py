@@ -89,10 +89,12 @@ async def test_a_pod_that_says_nonsense_says_nothing(session, body):
     assert said.reason in {"", "None"}
 
 
-async def _hanging() -> tuple[asyncio.Server, int]:
-    """A server that takes connections and never answers."""
+async def _hanging(taken: list[object] | None = None) -> tuple[asyncio.Server, int]:
+    """A server that takes connections, notes them, and never answers."""
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if taken is not None:
+            taken.append(writer)
         with contextlib.suppress(ConnectionError):
             await reader.read()
         writer.close()
@@ -117,12 +119,15 @@ async def test_pods_that_do_not_answer_are_asked_side_by_side_and_remembered(ses
 
 async def test_hanging_pods_of_one_tenant_delay_no_answer_of_anothers(session, monkeypatch):
     monkeypatch.setattr(peers_module, "READ_SECONDS", 1.0)
-    server, port = await _hanging()
+    taken: list[object] = []
+    server, port = await _hanging(taken)
     hanging = [Peer(f"pod-{number}", "127.0.0.1", port, "loud") for number in range(400)]
     runner, healthy = await _serve(_observations(1), "/observations")
     peers = Peers(session)
     stuck = asyncio.create_task(peers.observations(hanging, "support", 5))
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        while len(taken) < peers_module.MAX_AT_ONCE // 4:
+            await asyncio.sleep(0.001)
     began = asyncio.get_running_loop().time()
     answers = await peers.observations([replace(healthy, namespace="quiet")], "support", 5)
     assert "pod" in answers

@@ -66,10 +66,9 @@ async def test_what_went_wrong_with_a_namespace_is_a_condition_of_its_agents(mon
         async def fails(_namespace: str) -> None:
             raise LookupError("s3cr3t")
 
-        gateway = operator.queue._work.__closure__[0].cell_contents._gateway
-        monkeypatch.setattr(gateway, "_make", fails)
+        monkeypatch.setattr(operator.gateway, "_make", fails)
         operator.queue.add(NamespaceKey("loud"))
-        while not gateway.problems("loud"):
+        while not operator.gateway.problems("loud"):
             await operator.looked_at(CALM, OTHERS_WAIT_SECONDS)
         await operator.looked_at(LOUD, 5)
         status = operator.api.objects["AgentDeployment", "loud", "support"]["status"]

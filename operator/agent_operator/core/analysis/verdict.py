@@ -103,11 +103,16 @@ def judge(
     return Judgement(decision.verdict, decision.cause, decision.message, reports)
 
 
-def _failed(metrics: Sequence[MetricEvidence], unit: str, alpha: float) -> _Decision | None:
+def fails(metrics: Sequence[MetricEvidence], alpha: float) -> bool:
+    """Whether the evidence makes a Fail: the part of `judge` that a look ahead needs."""
     shares = [_log_fail_share(metric, metrics) for metric in metrics]
-    if not shares or log_sum(shares) < math.log(1.0 / alpha):
+    return bool(shares) and log_sum(shares) >= math.log(1.0 / alpha)
+
+
+def _failed(metrics: Sequence[MetricEvidence], unit: str, alpha: float) -> _Decision | None:
+    if not fails(metrics, alpha):
         return None
-    cause = metrics[shares.index(max(shares))]
+    cause = max(metrics, key=lambda metric: _log_fail_share(metric, metrics))
     total = cause.evidence.total
     message = (
         f"{cause.name}: canary {_percent(total.canary_mean)} of {total.canary_requests} {unit}, "

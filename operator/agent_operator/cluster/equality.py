@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agent_api.quantities import amount
+from kubernetes.utils.quantity import parse_quantity
+
 from agent_operator.core.resources.metadata import Manifest
 from agent_operator.core.resources.record import RecordUnreadableError, read_record
 from agent_operator.core.revision import Record
@@ -55,6 +56,6 @@ def _container(container: Manifest) -> Manifest:
 
 def _amount(text: Any) -> Any:  # noqa: ANN401 - JSON
     try:
-        return amount(str(text))
+        return parse_quantity(text)  # type: ignore[no-untyped-call]
     except ValueError:
         return text

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agent_api.v1alpha1.agent import AgentDeploymentSpec
-from agent_operator.core.equality import equal_revision, renamed
+from agent_operator.cluster.equality import equal_revision, renamed
 from agent_operator.core.resources.metadata import make_owner
 from agent_operator.core.resources.record import make_record
 from agent_operator.core.resources.workload import make_overlay
